@@ -1,0 +1,6 @@
+//! The ingest daemon: receives datagrams, decodes them and publishes the records.
+//!
+//! This library holds the whole of the program, so that tests and benchmarks reach its parts; `main.rs` is
+//! only the entry. The modules in the order of a datagram's life are described in docs/architecture.md.
+
+#![forbid(unsafe_code)]
