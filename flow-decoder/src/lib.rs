@@ -1,1 +1,36 @@
+//! Decodes flow export datagrams (NetFlow v1, v5, v7, v9, IPFIX, sFlow v5) into protobuf records.
+//!
+//! Pure: no I/O, no clock, no threads. What a datagram means depends on what its exporter said before (templates,
+//! options), and that state is the node's: an [`ExporterStore`] is shared by all decoders of a node, each of which reads
+//! snapshots of it and takes no lock for a datagram that teaches nothing new.
+//!
+//! ```text
+//! payload -> Protocol::detect -> netflow_v5 | netflow_v9 | ipfix | sflow
+//!                                   sets -> template -> plan (compiled once) -> run -> RecordBuffer -> Sink
+//! ```
+//!
+//! Promises: any input decodes without panic, endless loop or allocation sized by an unchecked number; one bad set costs
+//! that set; everything is counted in [`Statistics`], whose sums hold after every datagram; in steady state a datagram is
+//! decoded without allocating.
+
 #![forbid(unsafe_code)]
+
+pub mod cursor;
+pub mod datagram;
+pub mod elements;
+pub mod error;
+pub mod packet;
+pub mod protobuf;
+pub mod protocol;
+pub mod record;
+pub mod sflow;
+pub mod sink;
+pub mod statistics;
+pub mod template;
+
+pub use datagram::{Datagram, DecoderOptions, ExporterName, Extent, ZoneId};
+pub use error::{Malformed, Reason};
+pub use protobuf::{Delimiting, RecordBuffer};
+pub use protocol::Protocol;
+pub use sink::{Sink, Stream, WireRecord, WireSample};
+pub use statistics::Statistics;

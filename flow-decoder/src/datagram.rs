@@ -1,0 +1,126 @@
+//! A datagram as it comes from the receiver, and what every protocol's decoder is given.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use crate::error::{Malformed, Path, Reason};
+use crate::sink::Sink;
+use crate::statistics::Statistics;
+
+/// Which of [`DecoderOptions::zones`] a datagram came by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ZoneId(pub u16);
+
+/// One received datagram.
+#[derive(Clone, Copy, Debug)]
+pub struct Datagram<'a> {
+    /// UDP payload.
+    pub payload: &'a [u8],
+    /// Exporter's address and port; IPv4-mapped addresses are IPv4 here.
+    pub source: SocketAddr,
+    /// Zone of the listener.
+    pub zone: ZoneId,
+    /// When the kernel received it, ns since 1970 UTC.
+    pub received_ns: u64,
+    /// Whether the receive buffer cut it.
+    pub truncated: bool,
+}
+
+/// What `FlowRecord.sampler_address` shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExporterName {
+    /// The datagram's source address.
+    #[default]
+    Address,
+    /// sFlow's agent address; the source address where there is none.
+    Agent,
+}
+
+/// Settings of a decoder.
+#[derive(Clone, Debug)]
+pub struct DecoderOptions {
+    /// Labels of the zones; [`ZoneId`] counts from 0. The default is one zone with an empty label.
+    pub zones: Vec<Arc<str>>,
+    /// Node name for `collector_node`; empty leaves it out.
+    pub collector_node: Arc<str>,
+    /// What `sampler_address` shows.
+    pub exporter_name: ExporterName,
+}
+
+impl Default for DecoderOptions {
+    fn default() -> Self {
+        Self { zones: vec!["".into()], collector_node: "".into(), exporter_name: ExporterName::default() }
+    }
+}
+
+impl DecoderOptions {
+    /// Label of a zone.
+    pub fn zone(&self, zone: ZoneId) -> &str {
+        self.zones.get(usize::from(zone.0)).map_or("", |label| label)
+    }
+}
+
+/// How much of a datagram was decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    Whole,
+    /// Something was damaged or had no template; it is counted.
+    Partly,
+}
+
+/// What a protocol's decoder works with, for one datagram.
+pub(crate) struct Context<'a, S> {
+    pub datagram: &'a Datagram<'a>,
+    pub options: &'a DecoderOptions,
+    pub statistics: &'a mut Statistics,
+    pub sink: &'a mut S,
+    pub extent: Extent,
+}
+
+impl<S: Sink> Context<'_, S> {
+    /// Notes damage that does not end the datagram.
+    #[cold]
+    pub(crate) fn damaged(&mut self, error: Malformed, path: Path) {
+        self.extent = Extent::Partly;
+        self.statistics.malformed[error.reason] += 1;
+        if S::OBSERVES {
+            self.sink.observe_malformed(&error.within(path));
+        }
+    }
+
+    /// Notes a data set that is given up.
+    #[cold]
+    pub(crate) fn set_rejected(&mut self, error: Malformed, path: Path) {
+        self.statistics.sets.rejected[error.reason] += 1;
+        self.damaged(error, path);
+    }
+}
+
+/// An address as the bytes of a record.
+pub(crate) fn octets(address: &IpAddr) -> AddressOctets {
+    match address {
+        IpAddr::V4(v4) => AddressOctets { bytes: v4.to_ipv6_mapped().octets(), from: 12 },
+        IpAddr::V6(v6) => AddressOctets { bytes: v6.octets(), from: 0 },
+    }
+}
+
+/// Four or sixteen octets.
+pub(crate) struct AddressOctets {
+    bytes: [u8; 16],
+    from: usize,
+}
+
+impl AsRef<[u8]> for AddressOctets {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes[self.from..]
+    }
+}
+
+/// Whether a datagram can be decoded at all.
+pub(crate) fn check_received(datagram: &Datagram<'_>) -> Result<(), Malformed> {
+    if datagram.truncated {
+        return Err(Malformed::at(Reason::Truncated, datagram.payload.len()));
+    }
+    Ok(())
+}

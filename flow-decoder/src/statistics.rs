@@ -1,0 +1,150 @@
+//! What a decoder counts, as plain integers that its thread owns.
+//!
+//! Invariants, checked by [`Statistics::check`] and by every end-to-end test through the node's ledger:
+//! `received = decoded + partly_decoded + rejected{reason}` for datagrams, and
+//! `seen = decoded + pending + expired + evicted + rejected{reason}` for data sets.
+
+use std::ops::{Index, IndexMut};
+
+use crate::error::Reason;
+use crate::protocol::Protocol;
+use crate::sink::Stream;
+
+/// A count for each [`Reason`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReasonCounts([u64; Reason::COUNT]);
+
+impl Default for ReasonCounts {
+    fn default() -> Self {
+        Self([0; Reason::COUNT])
+    }
+}
+
+impl ReasonCounts {
+    /// Sum over all reasons.
+    pub fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// Every reason with its count.
+    pub fn iter(&self) -> impl Iterator<Item = (Reason, u64)> + '_ {
+        Reason::ALL.iter().map(|&reason| (reason, self[reason]))
+    }
+
+    fn add(&mut self, other: &Self) {
+        for (mine, theirs) in self.0.iter_mut().zip(other.0) {
+            *mine += theirs;
+        }
+    }
+}
+
+impl Index<Reason> for ReasonCounts {
+    type Output = u64;
+
+    fn index(&self, reason: Reason) -> &u64 {
+        &self.0[reason as usize]
+    }
+}
+
+impl IndexMut<Reason> for ReasonCounts {
+    fn index_mut(&mut self, reason: Reason) -> &mut u64 {
+        &mut self.0[reason as usize]
+    }
+}
+
+/// Datagrams by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DatagramCounts {
+    /// Handed to the decoder.
+    pub received: u64,
+    /// Decoded without loss.
+    pub decoded: u64,
+    /// Decoded but for at least one set, template or sample.
+    pub partly_decoded: u64,
+    /// Of which nothing could be used.
+    pub rejected: ReasonCounts,
+}
+
+/// Data sets (NetFlow v9 and IPFIX) by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SetCounts {
+    /// Found in messages.
+    pub seen: u64,
+    /// Decoded, now or after waiting.
+    pub decoded: u64,
+    /// Waiting for their template.
+    pub pending: u64,
+    /// Given up because they waited too long.
+    pub expired: u64,
+    /// Given up for lack of room.
+    pub evicted: u64,
+    /// Damaged, or without a template where nothing holds them.
+    pub rejected: ReasonCounts,
+}
+
+/// Template records by what became of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TemplateCounts {
+    /// Template records that were read, refreshes included.
+    pub received: u64,
+    /// Of these, new or with another layout than before.
+    pub changed: u64,
+    /// Withdrawals over UDP: ignored (RFC 7011 8.4).
+    pub withdrawn: u64,
+    /// Data sets that found source ports in disagreement.
+    pub conflicts: u64,
+}
+
+/// Everything one decoder has counted since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Datagrams.
+    pub datagrams: DatagramCounts,
+    /// Datagrams received by protocol, without those of no known protocol.
+    pub protocols: [u64; Protocol::COUNT],
+    /// Data sets.
+    pub sets: SetCounts,
+    /// Templates.
+    pub templates: TemplateCounts,
+    /// Damage of any kind, each occurrence: sets, templates, samples, whole datagrams.
+    pub malformed: ReasonCounts,
+    /// Records written, by stream (also where the stream's output is off).
+    pub records: [u64; Stream::COUNT],
+}
+
+impl Statistics {
+    /// Adds what another decoder counted.
+    pub fn add(&mut self, other: &Self) {
+        let (a, b) = (&mut self.datagrams, &other.datagrams);
+        a.received += b.received;
+        a.decoded += b.decoded;
+        a.partly_decoded += b.partly_decoded;
+        a.rejected.add(&b.rejected);
+        let (a, b) = (&mut self.sets, &other.sets);
+        a.seen += b.seen;
+        a.decoded += b.decoded;
+        a.pending += b.pending;
+        a.expired += b.expired;
+        a.evicted += b.evicted;
+        a.rejected.add(&b.rejected);
+        let (a, b) = (&mut self.templates, &other.templates);
+        a.received += b.received;
+        a.changed += b.changed;
+        a.withdrawn += b.withdrawn;
+        a.conflicts += b.conflicts;
+        self.malformed.add(&other.malformed);
+        for (mine, theirs) in self.protocols.iter_mut().zip(other.protocols) {
+            *mine += theirs;
+        }
+        for (mine, theirs) in self.records.iter_mut().zip(other.records) {
+            *mine += theirs;
+        }
+    }
+
+    /// Whether the sums of the module's invariants hold.
+    pub fn check(&self) -> bool {
+        let (datagrams, sets) = (&self.datagrams, &self.sets);
+        datagrams.received == datagrams.decoded + datagrams.partly_decoded + datagrams.rejected.total()
+            && sets.seen == sets.decoded + sets.pending + sets.expired + sets.evicted + sets.rejected.total()
+    }
+}
