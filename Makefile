@@ -1,0 +1,55 @@
+# What a person types. Each target installs or names the system packages it needs.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Captures of many vendors' exporters, kept beside the repository; without them the golden tests do not run.
+export CATCHMENT_SHARED ?= $(abspath ../shared)
+# Test services and tools, fetched once.
+export CATCHMENT_CACHE ?= $(HOME)/.cache/catchment
+target := $(abspath $(or $(CARGO_TARGET_DIR),target))
+
+cargo_deny_version := 0.20.2
+cargo_deny := $(CATCHMENT_CACHE)/cargo-deny-$(cargo_deny_version)/bin/cargo-deny
+shell_scripts := $(shell grep -lE '^\#!.*\b(ba)?sh$$' dev/* .ci/*)
+
+.PHONY: help run test lint bench audit testdata
+
+help: ## list the targets
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
+
+run: ## half a minute of the product on recorded traffic: no services, no configuration
+	@dev/install-packages build
+	cargo build --release --locked -p ingest-node -p loadtest
+	exec $(target)/release/loadtest demo
+
+test: ## everything, against a real Kafka
+	@dev/install-packages test
+	dev/services run kafka -- dev/test $(target)
+
+lint: $(cargo_deny) ## formatting, clippy, licences and sources of dependencies, shell scripts
+	@dev/install-packages lint
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	$(cargo_deny) --locked --log-level error check bans licenses sources
+	shellcheck $(shell_scripts)
+
+bench: ## criterion, and instruction counts under callgrind
+	@dev/install-packages bench
+	cargo bench --workspace --locked
+	if [[ -x dev/bench ]]; then dev/bench; fi
+
+audit: $(cargo_deny) ## known vulnerabilities in dependencies (reads a database from the network)
+	$(cargo_deny) --locked check advisories
+
+testdata: ## record testdata/ again from real exporters (as root)
+	@dev/install-packages record
+	dev/record-testdata
+
+# About two minutes on two cores, once. The debug profile builds sooner and checks as fast.
+$(cargo_deny):
+	@dev/install-packages build
+	env -u CARGO_TARGET_DIR cargo install --quiet --locked --debug --version $(cargo_deny_version) \
+	    --root $(CATCHMENT_CACHE)/cargo-deny-$(cargo_deny_version) cargo-deny
