@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::error::{Malformed, Path, Reason};
+use crate::error::{Malformed, Path};
 use crate::sink::Sink;
 use crate::statistics::Statistics;
 
@@ -115,12 +115,4 @@ impl AsRef<[u8]> for AddressOctets {
     fn as_ref(&self) -> &[u8] {
         &self.bytes[self.from..]
     }
-}
-
-/// Whether a datagram can be decoded at all.
-pub(crate) fn check_received(datagram: &Datagram<'_>) -> Result<(), Malformed> {
-    if datagram.truncated {
-        return Err(Malformed::at(Reason::Truncated, datagram.payload.len()));
-    }
-    Ok(())
 }

@@ -7,6 +7,8 @@
 use std::fmt::{self, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::template::FieldSpecifier;
+
 /// Seconds from the NTP epoch (1900) to the Unix epoch (1970).
 pub const NTP_TO_UNIX: u32 = 2_208_988_800;
 
@@ -76,6 +78,15 @@ pub fn netflow_v9(field_type: u16) -> Option<&'static Element> {
 /// A NetFlow v9 scope type.
 pub fn netflow_v9_scope(scope_type: u16) -> Option<&'static Element> {
     find(&NETFLOW_V9_SCOPES, 0, u32::from(scope_type))
+}
+
+/// The element of a template's field.
+pub fn of_field(version: u16, field: &FieldSpecifier) -> Option<&'static Element> {
+    match (version, field.scope) {
+        (9, true) => netflow_v9_scope(field.id),
+        (9, false) => netflow_v9(field.id),
+        _ => ipfix(field.pen, field.id),
+    }
 }
 
 /// Name of an sFlow flow record's structure.

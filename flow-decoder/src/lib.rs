@@ -15,21 +15,36 @@
 
 #![forbid(unsafe_code)]
 
+mod clock;
 pub mod cursor;
+mod data_set;
 pub mod datagram;
+mod decoder;
 pub mod elements;
 pub mod error;
+mod exporter_store;
+mod ipfix;
+mod netflow_v5;
+mod netflow_v9;
+mod options;
 pub mod packet;
+mod plan;
 pub mod protobuf;
 pub mod protocol;
 pub mod record;
+mod session;
+mod sets;
 pub mod sflow;
+mod shared_fields;
 pub mod sink;
 pub mod statistics;
 pub mod template;
 
 pub use datagram::{Datagram, DecoderOptions, ExporterName, Extent, ZoneId};
+pub use decoder::{Decoder, Verdict};
 pub use error::{Malformed, Reason};
+pub use exporter_store::{ExporterStore, ScopeKey, StoreLimits};
+pub use plan::Plan;
 pub use protobuf::{Delimiting, RecordBuffer};
 pub use protocol::Protocol;
 pub use sink::{Sink, Stream, WireRecord, WireSample};

@@ -13,6 +13,8 @@
 //!
 //! Proto3 leaves out fields of value 0, and so do the writers here.
 
+use std::fmt::{self, Write as _};
+
 /// A field number and wire type, encoded once at compile time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tag {
@@ -279,6 +281,20 @@ impl RecordWriter<'_> {
         self.end_nested(nested);
     }
 
+    /// A string field with what `value` prints; left out where that is nothing.
+    pub fn display(&mut self, tag: Tag, value: &impl fmt::Display) {
+        let before = self.at;
+        let nested = self.begin_nested(tag);
+        let body = nested.body;
+        let mut text = Utf8 { writer: self };
+        let printed = write!(text, "{value}");
+        if printed.is_err() || self.at == body {
+            self.at = before;
+        } else {
+            self.end_nested(nested);
+        }
+    }
+
     /// A packed repeated varint field; left out where it has no members.
     pub fn packed(&mut self, tag: Tag, values: impl IntoIterator<Item = u64>) {
         let mut values = values.into_iter().peekable();
@@ -361,8 +377,20 @@ impl RecordBuffer {
     }
 }
 
+/// Text that goes into a record as it is printed.
+struct Utf8<'w, 'b> {
+    writer: &'w mut RecordWriter<'b>,
+}
+
+impl fmt::Write for Utf8<'_, '_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.writer.raw(text.as_bytes());
+        Ok(())
+    }
+}
+
 /// A message field whose length is not known yet.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 #[must_use = "a nested field needs its end"]
 pub struct Nested {
     body: usize,
@@ -446,7 +474,7 @@ mod tests {
             let tag = Tag::delimited(6);
             let bodies: Vec<Vec<u8>> = sizes.iter().map(|&n| vec![n as u8; n]).collect();
             for body in &bodies {
-                drop(buffer.begin()); // a writer that is given up leaves nothing
+                buffer.begin().bytes(tag, b"a writer that is given up leaves nothing");
                 let mut writer = buffer.begin();
                 writer.bytes(tag, body);
                 writer.finish();

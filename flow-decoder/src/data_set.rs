@@ -1,0 +1,174 @@
+//! Data sets: records by a known template, into flow and options records.
+
+use crate::cursor::Cursor;
+use crate::datagram::Context;
+use crate::elements;
+use crate::error::{Malformed, Path, Reason};
+use crate::options::Meaning;
+use crate::plan::{Located, Plan, Scene};
+use crate::protobuf::{RecordWriter, Tag};
+use crate::sink::{Sink, Stream, WireRecord};
+use crate::template::TemplateKind;
+
+/// Tags of `catchment.flow.v1.OptionsRecord` and `Element`.
+mod tag {
+    use super::Tag;
+
+    pub(super) const TIME_RECEIVED_NS: Tag = Tag::varint(1);
+    pub(super) const EXPORTER: Tag = Tag::delimited(2);
+    pub(super) const PORT: Tag = Tag::varint(3);
+    pub(super) const VERSION: Tag = Tag::varint(4);
+    pub(super) const OBSERVATION_DOMAIN_ID: Tag = Tag::varint(5);
+    pub(super) const SEQUENCE_NUM: Tag = Tag::varint(6);
+    pub(super) const TEMPLATE_ID: Tag = Tag::varint(7);
+    pub(super) const ELEMENTS: Tag = Tag::delimited(8);
+    pub(super) const EXPORT_TIME: Tag = Tag::varint(9);
+    pub(super) const ZONE: Tag = Tag::delimited(10);
+    pub(super) const COLLECTOR_NODE: Tag = Tag::delimited(11);
+
+    pub(super) const PEN: Tag = Tag::varint(1);
+    pub(super) const ID: Tag = Tag::varint(2);
+    pub(super) const NAME: Tag = Tag::delimited(3);
+    pub(super) const VALUE: Tag = Tag::delimited(4);
+    pub(super) const TEXT: Tag = Tag::delimited(5);
+    pub(super) const SCOPE: Tag = Tag::varint(6);
+}
+
+/// What the message header says, as far as records carry it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MessageHeader {
+    pub(crate) version: u16,
+    pub(crate) domain: u32,
+    pub(crate) sequence: u32,
+    /// Seconds since 1970.
+    pub(crate) export_time: u32,
+}
+
+/// Records of one set, by one plan.
+pub(crate) struct Records<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) scene: Scene<'a>,
+    /// Set id; `None` for the fixed layouts.
+    pub(crate) set: Option<u16>,
+    pub(crate) header: MessageHeader,
+}
+
+impl Records<'_> {
+    /// Decodes all records of `body`; what is left and too short for a record is padding. Where no record fits, or one goes
+    /// beyond the set, the error says so; the records before it are decoded.
+    pub(crate) fn decode<S: Sink>(
+        &self,
+        context: &mut Context<'_, S>,
+        located: &mut Located,
+        body: Cursor<'_>,
+        mut learn: impl FnMut(&Meaning),
+    ) -> Result<(), (Malformed, Path)> {
+        let template = self.plan.template();
+        let end = body.offset() + body.remaining();
+        let mut at = body.offset();
+        let mut count = 0;
+        while end - at >= template.min_record_len() {
+            let next = if template.is_variable() {
+                if !located.locate(template, self.scene.payload, at, end) {
+                    if count > 0 && is_padding(&self.scene.payload[at..end]) {
+                        break;
+                    }
+                    let path = Path { record: Some(count + 1), ..Path::default() };
+                    return Err((Malformed::at(Reason::RecordTruncated, at), path));
+                }
+                located.end()
+            } else {
+                at + template.min_record_len()
+            };
+            count += 1;
+            match template.kind() {
+                TemplateKind::Data => self.flow_record(context, located, at),
+                TemplateKind::Options => {
+                    let record = self.wire_record(at, next);
+                    learn(&Meaning::of(&record));
+                    self.options_record(context, &record);
+                }
+            }
+            if S::OBSERVES {
+                context.sink.observe_record(&self.wire_record(at, next));
+            }
+            at = next;
+        }
+        if count == 0 && !body.is_empty() {
+            return Err((Malformed::at(Reason::RecordTruncated, at), Path::default()));
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn flow_record<S: Sink>(&self, context: &mut Context<'_, S>, located: &Located, at: usize) {
+        context.statistics.records[Stream::Flow as usize] += 1;
+        let Some(batch) = context.sink.batch(Stream::Flow) else { return };
+        let mut writer = batch.begin();
+        if self.plan.template().is_variable() {
+            self.plan.encode_located(&self.scene, located, &mut writer);
+        } else {
+            self.plan.encode_fixed(&self.scene, at, &mut writer);
+        }
+        let len = writer.finish();
+        context.sink.written(Stream::Flow, len);
+    }
+
+    fn wire_record(&self, start: usize, end: usize) -> WireRecord<'_> {
+        WireRecord {
+            version: self.header.version,
+            domain: self.header.domain,
+            set: self.set,
+            kind: self.plan.template().kind(),
+            fields: self.plan.template().fields(),
+            bytes: &self.scene.payload[start..end],
+        }
+    }
+
+    fn options_record<S: Sink>(&self, context: &mut Context<'_, S>, record: &WireRecord<'_>) {
+        context.statistics.records[Stream::Options as usize] += 1;
+        let (datagram, options) = (context.datagram, context.options);
+        let Some(batch) = context.sink.batch(Stream::Options) else { return };
+        let mut writer = batch.begin();
+        writer.uint(tag::TIME_RECEIVED_NS, datagram.received_ns);
+        writer.bytes(tag::EXPORTER, crate::datagram::octets(&datagram.source.ip()).as_ref());
+        writer.uint(tag::PORT, u64::from(datagram.source.port()));
+        writer.uint(tag::VERSION, u64::from(self.header.version));
+        writer.uint(tag::OBSERVATION_DOMAIN_ID, u64::from(self.header.domain));
+        writer.uint(tag::SEQUENCE_NUM, u64::from(self.header.sequence));
+        writer.uint(tag::TEMPLATE_ID, u64::from(self.set.unwrap_or_default()));
+        for (field, value) in record.elements() {
+            write_element(&mut writer, record.version, field, value);
+        }
+        writer.uint(tag::EXPORT_TIME, u64::from(self.header.export_time));
+        writer.bytes(tag::ZONE, options.zone(datagram.zone).as_bytes());
+        writer.bytes(tag::COLLECTOR_NODE, options.collector_node.as_bytes());
+        let len = writer.finish();
+        context.sink.written(Stream::Options, len);
+    }
+}
+
+fn write_element(
+    writer: &mut RecordWriter<'_>,
+    version: u16,
+    field: &crate::template::FieldSpecifier,
+    value: &[u8],
+) {
+    let element = elements::of_field(version, field);
+    let nested = writer.begin_nested(tag::ELEMENTS);
+    writer.uint(tag::PEN, u64::from(field.pen));
+    writer.uint(tag::ID, u64::from(field.id));
+    writer.bytes(tag::VALUE, value);
+    if let Some(element) = element {
+        writer.bytes(tag::NAME, element.name.as_bytes());
+        let text = elements::Rendered { data_type: element.data_type, value };
+        writer.display(tag::TEXT, &text);
+    }
+    writer.uint(tag::SCOPE, u64::from(field.scope));
+    writer.end_nested(nested);
+}
+
+/// Octets behind the last record that mean nothing (RFC 7011 3.3.1).
+fn is_padding(rest: &[u8]) -> bool {
+    rest.iter().all(|&byte| byte == 0)
+}

@@ -1,0 +1,175 @@
+//! The one entry: a datagram in, records out.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::cursor::Cursor;
+use crate::datagram::{Context, Datagram, DecoderOptions, Extent};
+use crate::error::{Malformed, Path, Reason};
+use crate::exporter_store::ExporterStore;
+use crate::netflow_v5::FixedLayouts;
+use crate::plan::Located;
+use crate::protocol::Protocol;
+use crate::session::{Session, SessionKey};
+use crate::sets::{Message, Workspace};
+use crate::shared_fields::SharedFields;
+use crate::sink::Sink;
+use crate::statistics::Statistics;
+use crate::{ipfix, netflow_v5, netflow_v9, sflow};
+
+/// Sessions that a decoder keeps. They only save look-ups in the store, so at the bound all are dropped.
+const MAX_SESSIONS: usize = 32_768;
+
+/// What became of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// All of it was decoded.
+    Decoded,
+    /// Part of it was; the rest is counted.
+    PartlyDecoded,
+    /// None of it could be used.
+    Rejected(Reason),
+}
+
+/// Decodes datagrams on one thread.
+#[derive(Debug)]
+pub struct Decoder {
+    store: Arc<ExporterStore>,
+    options: DecoderOptions,
+    statistics: Statistics,
+    layouts: FixedLayouts,
+    sessions: HashMap<SessionKey, Session>,
+    workspace: Workspace,
+}
+
+impl Decoder {
+    /// A decoder that shares what it learns through `store`.
+    pub fn new(store: Arc<ExporterStore>, options: DecoderOptions) -> Self {
+        let workspace =
+            Workspace { shared: SharedFields::new(), located: Located::default(), fields: Vec::new() };
+        Self {
+            store,
+            options,
+            statistics: Statistics::default(),
+            layouts: FixedLayouts::new(),
+            sessions: HashMap::new(),
+            workspace,
+        }
+    }
+
+    /// What has been counted since the decoder was made.
+    pub fn statistics(&self) -> &Statistics {
+        &self.statistics
+    }
+
+    /// Decodes one datagram.
+    pub fn decode<S: Sink>(&mut self, datagram: &Datagram<'_>, sink: &mut S) -> Verdict {
+        self.statistics.datagrams.received += 1;
+        match self.decode_payload(datagram, sink) {
+            Ok(Extent::Whole) => {
+                self.statistics.datagrams.decoded += 1;
+                Verdict::Decoded
+            }
+            Ok(Extent::Partly) => {
+                self.statistics.datagrams.partly_decoded += 1;
+                Verdict::PartlyDecoded
+            }
+            Err(error) => self.rejected(&error, sink),
+        }
+    }
+
+    /// Counts a datagram that is refused before it is looked at (an allow list, say).
+    pub fn refuse<S: Sink>(&mut self, reason: Reason, sink: &mut S) -> Verdict {
+        self.statistics.datagrams.received += 1;
+        self.rejected(&Malformed::at(reason, 0), sink)
+    }
+
+    #[cold]
+    fn rejected<S: Sink>(&mut self, error: &Malformed, sink: &mut S) -> Verdict {
+        self.statistics.datagrams.rejected[error.reason] += 1;
+        self.statistics.malformed[error.reason] += 1;
+        if S::OBSERVES {
+            sink.observe_malformed(error);
+        }
+        Verdict::Rejected(error.reason)
+    }
+
+    fn decode_payload<S: Sink>(
+        &mut self,
+        datagram: &Datagram<'_>,
+        sink: &mut S,
+    ) -> Result<Extent, Malformed> {
+        if datagram.truncated {
+            return Err(Malformed::at(Reason::Truncated, datagram.payload.len()));
+        }
+        let Some(protocol) = Protocol::detect(datagram.payload) else {
+            let short = datagram.payload.len() < 2;
+            return Err(Malformed::at(if short { Reason::ShortHeader } else { Reason::UnknownVersion }, 0));
+        };
+        self.statistics.protocols[protocol as usize] += 1;
+        let mut context = Context {
+            datagram,
+            options: &self.options,
+            statistics: &mut self.statistics,
+            sink,
+            extent: Extent::Whole,
+        };
+        let short = |end| Malformed::end(Reason::ShortHeader, end);
+        let mut cursor = Cursor::new(datagram.payload, 0);
+        match protocol {
+            Protocol::NetflowV1 | Protocol::NetflowV5 | Protocol::NetflowV7 => {
+                let Workspace { shared, located, .. } = &mut self.workspace;
+                netflow_v5::decode(&mut context, &self.layouts, protocol, shared, located)?;
+            }
+            Protocol::NetflowV9 => {
+                let (header, clock) = netflow_v9::header(&mut cursor).map_err(short)?;
+                let message = Message { protocol, header, clock, store: &self.store };
+                let session = session(&mut self.sessions, &message, datagram);
+                message.decode_sets(&mut context, &mut self.workspace, session, cursor);
+            }
+            Protocol::Ipfix => {
+                let (header, length, clock) = ipfix::header(&mut cursor).map_err(short)?;
+                let sets = ipfix_sets(&mut context, cursor, length)?;
+                let message = Message { protocol, header, clock, store: &self.store };
+                let session = session(&mut self.sessions, &message, datagram);
+                message.decode_sets(&mut context, &mut self.workspace, session, sets);
+            }
+            Protocol::Sflow => sflow::decode(&mut context)?,
+        }
+        Ok(context.extent)
+    }
+}
+
+/// The sets of an IPFIX message: what its length says and the datagram holds.
+fn ipfix_sets<'a, S: Sink>(
+    context: &mut Context<'_, S>,
+    mut sets: Cursor<'a>,
+    length: usize,
+) -> Result<Cursor<'a>, Malformed> {
+    let wrong = Malformed::at(Reason::HeaderLength, 2);
+    let announced = length.checked_sub(ipfix::HEADER).ok_or(wrong)?;
+    if announced != sets.remaining() {
+        context.damaged(wrong, Path::default());
+    }
+    sets.sub(announced.min(sets.remaining())).map_err(|end| Malformed::end(Reason::HeaderLength, end))
+}
+
+/// The session of a datagram's exporter, following what the scope knows now.
+fn session<'a>(
+    sessions: &'a mut HashMap<SessionKey, Session>,
+    message: &Message<'_>,
+    datagram: &Datagram<'_>,
+) -> &'a mut Session {
+    let key = SessionKey::new(datagram, message.header.version, message.header.domain);
+    if sessions.len() >= MAX_SESSIONS && !sessions.contains_key(&key) {
+        sessions.clear();
+    }
+    let session = sessions.entry(key).or_insert_with(|| Session::new(key, message.store.scope(&key.scope)));
+    if session.is_known() {
+        session.follow();
+    } else {
+        *session = Session::new(key, message.store.scope(&key.scope));
+    }
+    session.used_at(datagram.received_ns);
+    session
+}

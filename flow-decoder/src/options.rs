@@ -1,0 +1,204 @@
+//! What options data says about an exporter: sampling rates and the time it started.
+//!
+//! One options record is read into a [`Meaning`]; an observation domain's [`OptionsState`] keeps the latest of each kind.
+//! Selectors are NetFlow v9's sampler ids (48) and PSAMP's selector ids (302); a rate announced without one holds for the
+//! whole domain.
+
+use std::collections::HashMap;
+
+use crate::elements::unsigned;
+use crate::sink::WireRecord;
+
+/// Selectors kept for one domain; beyond it new ones are ignored.
+const MAX_SELECTORS: usize = 1024;
+
+/// Exporter state of one observation domain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OptionsState {
+    /// Sampling rate that holds where no selector says otherwise; 0 is unknown.
+    domain_rate: u64,
+    /// Sampling rates by sampler or selector id.
+    selector_rates: HashMap<u64, u64>,
+    /// systemInitTimeMilliseconds (160), ms since 1970; 0 is unknown.
+    boot_ms: u64,
+}
+
+impl OptionsState {
+    /// Rate that holds for the whole domain; 0 where none was announced.
+    pub(crate) fn domain_rate(&self) -> u64 {
+        self.domain_rate
+    }
+
+    /// Rate of a selector, else the domain's.
+    pub(crate) fn rate_of(&self, selector: u64) -> u64 {
+        self.selector_rates.get(&selector).copied().unwrap_or(self.domain_rate)
+    }
+
+    /// Start time of the exporter, ms since 1970; 0 where none was announced.
+    pub(crate) fn boot_ms(&self) -> u64 {
+        self.boot_ms
+    }
+
+    /// Whether the state says already what `meaning` says.
+    pub(crate) fn knows(&self, meaning: &Meaning) -> bool {
+        let rate = match (meaning.rate, meaning.selector) {
+            (0, _) => true,
+            (rate, Some(selector)) => {
+                let known = self.selector_rates.get(&selector);
+                known == Some(&rate) || (known.is_none() && self.selector_rates.len() >= MAX_SELECTORS)
+            }
+            (rate, None) => rate == self.domain_rate,
+        };
+        rate && (meaning.boot_ms == 0 || meaning.boot_ms == self.boot_ms)
+    }
+
+    /// Takes over what `meaning` says.
+    pub(crate) fn apply(&mut self, meaning: &Meaning) {
+        match (meaning.rate, meaning.selector) {
+            (0, _) => {}
+            (rate, Some(selector)) => {
+                if self.selector_rates.len() < MAX_SELECTORS || self.selector_rates.contains_key(&selector) {
+                    self.selector_rates.insert(selector, rate);
+                }
+            }
+            (rate, None) => self.domain_rate = rate,
+        }
+        if meaning.boot_ms != 0 {
+            self.boot_ms = meaning.boot_ms;
+        }
+    }
+}
+
+/// What one options record says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Meaning {
+    pub(crate) rate: u64,
+    pub(crate) selector: Option<u64>,
+    pub(crate) boot_ms: u64,
+}
+
+impl Meaning {
+    /// Reads an options record.
+    pub(crate) fn of(record: &WireRecord<'_>) -> Self {
+        let mut rates = Rates::default();
+        let mut meaning = Self::default();
+        for (field, value) in record.elements() {
+            let v9_scope = field.scope && record.version == 9;
+            if field.pen != 0 || v9_scope || value.is_empty() {
+                continue;
+            }
+            match field.id {
+                48 | 302 => meaning.selector = Some(unsigned(value)),
+                160 => meaning.boot_ms = unsigned(value),
+                id => rates.note(id, value),
+            }
+        }
+        meaning.rate = rates.rate();
+        meaning
+    }
+}
+
+/// The elements that announce a sampling rate, in one record.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rates {
+    /// samplingInterval (34), samplerRandomInterval (50).
+    interval: u64,
+    random_interval: u64,
+    /// samplingPacketInterval (305), samplingPacketSpace (306): count-based, `interval` of `interval + space` packets.
+    packet_interval: u64,
+    packet_space: Option<u64>,
+    /// samplingSize (309), samplingPopulation (310): `size` of `population` packets.
+    size: u64,
+    population: u64,
+    /// samplingProbability (311).
+    probability: f64,
+}
+
+impl Rates {
+    /// Takes an element; 307 and 308 are time-based and give no rate.
+    pub(crate) fn note(&mut self, id: u16, value: &[u8]) {
+        match id {
+            34 => self.interval = unsigned(value),
+            50 => self.random_interval = unsigned(value),
+            305 => self.packet_interval = unsigned(value),
+            306 => self.packet_space = Some(unsigned(value)),
+            309 => self.size = unsigned(value),
+            310 => self.population = unsigned(value),
+            311 => self.probability = float(value),
+            _ => {}
+        }
+    }
+
+    /// Packets on the wire per packet observed, rounded; 0 where nothing was announced or it makes no sense.
+    pub(crate) fn rate(&self) -> u64 {
+        if let (Some(space), 1..) = (self.packet_space, self.packet_interval) {
+            return divide(self.packet_interval.saturating_add(space), self.packet_interval);
+        }
+        if self.size > 0 && self.population >= self.size {
+            return divide(self.population, self.size);
+        }
+        if self.probability > 0.0 && self.probability <= 1.0 {
+            return (1.0 / self.probability).round() as u64;
+        }
+        if self.random_interval > 0 { self.random_interval } else { self.interval }
+    }
+}
+
+fn divide(whole: u64, part: u64) -> u64 {
+    whole.saturating_add(part / 2) / part
+}
+
+fn float(value: &[u8]) -> f64 {
+    match (<[u8; 4]>::try_from(value), <[u8; 8]>::try_from(value)) {
+        (Ok(bytes), _) => f64::from(f32::from_be_bytes(bytes)),
+        (_, Ok(bytes)) => f64::from_be_bytes(bytes),
+        _ => 0.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rate(elements: &[(u16, u64)]) -> u64 {
+        let mut rates = Rates::default();
+        for (id, value) in elements {
+            rates.note(*id, &value.to_be_bytes());
+        }
+        rates.rate()
+    }
+
+    #[test]
+    fn every_way_to_announce_a_rate() {
+        assert_eq!(rate(&[(34, 1000)]), 1000);
+        assert_eq!(rate(&[(50, 100), (34, 0)]), 100);
+        assert_eq!(rate(&[(305, 1), (306, 999)]), 1000);
+        assert_eq!(rate(&[(305, 10), (306, 90)]), 10);
+        assert_eq!(rate(&[(309, 2), (310, 200)]), 100);
+        assert_eq!(rate(&[(311, 0.01f64.to_bits())]), 100);
+        assert_eq!(rate(&[(305, 7)]), 0, "an interval without a space says nothing");
+        assert_eq!(rate(&[(307, 5), (308, 5)]), 0, "time-based sampling gives no rate");
+    }
+
+    #[test]
+    fn nonsense_gives_no_rate() {
+        assert_eq!(rate(&[(309, 200), (310, 2)]), 0, "a population below its sample");
+        assert_eq!(rate(&[(311, 7.0f64.to_bits())]), 0);
+        assert_eq!(rate(&[(34, 0)]), 0);
+        assert_eq!(rate(&[(34, 0xffff_ffff)]), 0xffff_ffff);
+        assert_eq!(rate(&[(305, u64::MAX), (306, u64::MAX)]), 1);
+    }
+
+    #[test]
+    fn selectors_come_before_the_domain_and_are_bounded() {
+        let mut state = OptionsState::default();
+        state.apply(&Meaning { rate: 10, ..Meaning::default() });
+        for selector in 0..2 * MAX_SELECTORS as u64 {
+            let meaning = Meaning { rate: selector + 1, selector: Some(selector), boot_ms: 0 };
+            state.apply(&meaning);
+            assert!(state.knows(&meaning), "knowing what cannot be kept avoids asking again");
+        }
+        assert_eq!((state.rate_of(5), state.rate_of(5000), state.domain_rate()), (6, 10, 10));
+        assert_eq!(state.selector_rates.len(), MAX_SELECTORS);
+    }
+}

@@ -1,0 +1,201 @@
+//! Template to plan.
+
+use super::mapping::{FIRST, MPLS_LABELS, Mapping, SECOND, STAND_INS};
+use super::step::{Op, Step};
+use super::{Plan, RecordSampling};
+use crate::protobuf::{Delimiting, RecordBuffer};
+use crate::record::flow;
+use crate::template::{FieldSpecifier, Template};
+
+/// Sampling elements in data records: sampler and selector ids, and the elements that give a rate.
+const SELECTORS: [u16; 2] = [48, 302];
+const RATES: [u16; 6] = [34, 50, 305, 306, 309, 310];
+
+/// A field that a mapping row matches.
+struct Candidate {
+    /// Preference: the row's place in its table.
+    row: usize,
+    id: u16,
+    step: Step,
+}
+
+/// A template's field and where it lies.
+struct Place<'a> {
+    specifier: &'a FieldSpecifier,
+    step: Step,
+    /// How many fields of the same element come before it.
+    occurrence: usize,
+}
+
+impl Plan {
+    /// Compiles a template.
+    pub fn compile(template: Template) -> Self {
+        let places = places(&template);
+        let mut candidates = candidates(&places);
+        drop_stand_ins(&mut candidates);
+        let mut choices = Vec::new();
+        let steps = steps(&candidates, &mut choices);
+        let etype = Etype::of(&candidates);
+        let mut etype_from = None;
+        let mut constants = Box::default();
+        match etype {
+            Etype::Said | Etype::Unknown => {}
+            Etype::Always(etype) => constants = constant(etype),
+            Etype::BySource(sources) => {
+                etype_from = Some(choices.len() as u16);
+                choices.push(sources);
+            }
+        }
+        let icmp_from_port = icmp_from_port(&candidates);
+        let of_id = |ids: &[u16]| -> Vec<(u16, Step)> {
+            let found =
+                places.iter().filter(|place| place.specifier.pen == 0 && ids.contains(&place.specifier.id));
+            found.map(|place| (place.specifier.id, place.step)).collect()
+        };
+        let sampling = RecordSampling {
+            rates: of_id(&RATES).into(),
+            selector: of_id(&SELECTORS).first().map(|(_, step)| *step),
+        };
+        let labels: Vec<u16> = MPLS_LABELS.collect();
+        let mut mpls_labels = of_id(&labels);
+        mpls_labels.sort_by_key(|(id, _)| *id);
+        Self {
+            steps: steps.into(),
+            choices: choices.into(),
+            mpls_labels: mpls_labels.into_iter().map(|(_, step)| step).collect(),
+            icmp_from_port,
+            etype_from,
+            constants,
+            sampling,
+            template,
+        }
+    }
+}
+
+/// The fields that can hold a value, with their places.
+fn places(template: &Template) -> Vec<Place<'_>> {
+    let mut out: Vec<Place<'_>> = Vec::new();
+    let mut start = 0u16;
+    for (index, specifier) in template.fields().iter().enumerate() {
+        let len = if specifier.variable { 0 } else { specifier.length };
+        if !specifier.scope && (specifier.variable || len > 0) {
+            let same = |place: &&Place<'_>| {
+                (place.specifier.pen, place.specifier.id) == (specifier.pen, specifier.id)
+            };
+            let occurrence = out.iter().filter(same).count();
+            let step = Step { op: Op::U64, tag: flow::BYTES, start, len, field: index as u16 };
+            out.push(Place { specifier, step, occurrence });
+        }
+        start = start.wrapping_add(len);
+    }
+    out
+}
+
+/// Every match of a field with a row, in order of preference.
+fn candidates(places: &[Place<'_>]) -> Vec<Candidate> {
+    let mut out = Vec::new();
+    for place in places {
+        let (table, base): (&[Mapping], usize) = match place.occurrence {
+            0 => (FIRST, 0),
+            1 => (SECOND, FIRST.len()),
+            _ => continue,
+        };
+        for (row, mapping) in table.iter().enumerate() {
+            if (mapping.pen, mapping.id) == (place.specifier.pen, place.specifier.id)
+                && fits(mapping.op, place)
+            {
+                let step = Step { op: mapping.op, tag: mapping.tag, ..place.step };
+                out.push(Candidate { row: base + row, id: mapping.id, step });
+            }
+        }
+    }
+    out.sort_by_key(|candidate| candidate.row);
+    out
+}
+
+fn fits(op: Op, place: &Place<'_>) -> bool {
+    match op {
+        Op::Address => place.specifier.variable || matches!(place.step.len, 4 | 16),
+        Op::NtpTime => place.specifier.variable || place.step.len == 8,
+        _ => true,
+    }
+}
+
+fn drop_stand_ins(candidates: &mut Vec<Candidate>) {
+    for tag in [flow::BYTES, flow::PACKETS] {
+        let real = candidates.iter().any(|c| c.step.tag == tag && !STAND_INS.contains(&c.id));
+        if real {
+            candidates.retain(|c| c.step.tag != tag || !STAND_INS.contains(&c.id));
+        }
+    }
+}
+
+/// One step a record field, with a choice where several elements fill it.
+fn steps(candidates: &[Candidate], choices: &mut Vec<Box<[Step]>>) -> Vec<Step> {
+    let mut out: Vec<Step> = Vec::new();
+    for candidate in candidates {
+        let tag = candidate.step.tag;
+        if out.iter().any(|step| step.tag == tag) {
+            continue;
+        }
+        let alternatives = alternatives(candidates, |c| c.step.tag == tag);
+        if alternatives.len() == 1 {
+            out.push(candidate.step);
+        } else {
+            out.push(Step { op: Op::Choice, start: choices.len() as u16, ..candidate.step });
+            choices.push(alternatives);
+        }
+    }
+    out
+}
+
+fn alternatives(candidates: &[Candidate], keep: impl Fn(&&Candidate) -> bool) -> Box<[Step]> {
+    candidates.iter().filter(keep).map(|candidate| candidate.step).collect()
+}
+
+/// Where a record's Ethernet type comes from.
+enum Etype {
+    /// An element says it.
+    Said,
+    /// All records have addresses of one family.
+    Always(u64),
+    /// A record's family is that of its source address.
+    BySource(Box<[Step]>),
+    Unknown,
+}
+
+impl Etype {
+    fn of(candidates: &[Candidate]) -> Self {
+        if candidates.iter().any(|c| c.step.tag == flow::ETYPE) {
+            return Self::Said;
+        }
+        let family = |v4: u16, v6: u16| {
+            let has = |id| candidates.iter().any(|c| c.id == id);
+            (has(v4), has(v6))
+        };
+        match (family(8, 27), family(12, 28)) {
+            ((true, true), _) => Self::BySource(alternatives(candidates, |c| c.step.tag == flow::SRC_ADDR)),
+            (_, (true, true)) => Self::BySource(alternatives(candidates, |c| c.step.tag == flow::DST_ADDR)),
+            ((true, false), _) | (_, (true, false)) => Self::Always(0x0800),
+            ((false, true), _) | (_, (false, true)) => Self::Always(0x86dd),
+            _ => Self::Unknown,
+        }
+    }
+}
+
+fn constant(etype: u64) -> Box<[u8]> {
+    let mut buffer = RecordBuffer::new(8, Delimiting::Length);
+    let mut writer = buffer.begin();
+    writer.uint(flow::ETYPE, etype);
+    writer.finish();
+    buffer.iter().next().unwrap_or_default().into()
+}
+
+/// NetFlow v5, and v9 exporters that have no ICMP element, put type * 256 + code into the destination port.
+fn icmp_from_port(candidates: &[Candidate]) -> Option<(Step, Step)> {
+    let of = |id: u16, tag| candidates.iter().find(|c| c.id == id && c.step.tag == tag).map(|c| c.step);
+    if candidates.iter().any(|c| c.step.tag == flow::ICMP_TYPE) {
+        return None;
+    }
+    Some((of(4, flow::PROTO)?, of(11, flow::DST_PORT)?))
+}

@@ -1,0 +1,70 @@
+//! Decode plans: a template compiled once into the steps that turn its records into `FlowRecord` bytes.
+//!
+//! ```text
+//! Template --compile--> Plan { steps: [what octets -> which field, how], choices, constants }
+//! record octets + Scene (header, times, exporter state) --run--> protobuf fields in a RecordWriter
+//! ```
+//!
+//! A plan for fixed-length records knows every offset; one for variable-length records has its fields located first,
+//! record by record, into memory that the decoder reuses. Which element fills which field is [`mapping`]'s table.
+
+mod compile;
+mod mapping;
+mod run;
+mod step;
+
+pub(crate) use run::{Located, Scene};
+
+use self::step::Step;
+use crate::template::Template;
+
+/// A template and the steps that decode its records.
+#[derive(Debug)]
+pub struct Plan {
+    template: Template,
+    steps: Box<[Step]>,
+    /// Alternatives for one field, in order of preference.
+    choices: Box<[Box<[Step]>]>,
+    /// Labels of an MPLS stack, top first.
+    mpls_labels: Box<[Step]>,
+    /// Protocol and destination port, where only the port can hold ICMP's type and code (NetFlow v5 and many v9).
+    icmp_from_port: Option<(Step, Step)>,
+    /// Source address candidates, where the Ethernet type is the address family of a record.
+    etype_from: Option<u16>,
+    /// Encoded fields that are the same in every record.
+    constants: Box<[u8]>,
+    sampling: RecordSampling,
+}
+
+/// What records themselves say about their sampling.
+#[derive(Debug, Default)]
+struct RecordSampling {
+    /// Elements that give a rate, with their ids.
+    rates: Box<[(u16, Step)]>,
+    /// Sampler or selector id.
+    selector: Option<Step>,
+}
+
+impl RecordSampling {
+    fn is_empty(&self) -> bool {
+        self.rates.is_empty() && self.selector.is_none()
+    }
+}
+
+impl Plan {
+    /// The template it was compiled from.
+    pub fn template(&self) -> &Template {
+        &self.template
+    }
+
+    /// Encoded fields that are the same in every record by this template.
+    pub(crate) fn constants(&self) -> &[u8] {
+        &self.constants
+    }
+
+    /// Whether records say their sampling rate, or the sampler by which it is known. Where they do not, the rate is the
+    /// domain's and the same for all.
+    pub(crate) fn says_sampling(&self) -> bool {
+        !self.sampling.is_empty()
+    }
+}

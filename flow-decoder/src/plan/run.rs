@@ -1,0 +1,245 @@
+//! Runs a plan over one record.
+
+use super::Plan;
+use super::step::{Op, Step};
+use crate::clock::Clock;
+use crate::elements::{ntp_ns, unsigned};
+use crate::options::{OptionsState, Rates};
+use crate::protobuf::{RecordWriter, Tag};
+use crate::record::flow;
+use crate::template::Template;
+
+/// Protocol numbers whose port holds type and code.
+const ICMP: u64 = 1;
+const ICMPV6: u64 = 58;
+
+/// What a record is decoded with, beside its own octets.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scene<'a> {
+    /// The whole datagram. Records begin at least 8 octets into it: every protocol's header is longer.
+    pub(crate) payload: &'a [u8],
+    pub(crate) clock: &'a Clock,
+    pub(crate) options: &'a OptionsState,
+    /// Encoded fields that all records of the set share.
+    pub(crate) shared: &'a [u8],
+}
+
+/// Where the fields of one variable-length record lie in the datagram.
+#[derive(Debug, Default)]
+pub(crate) struct Located {
+    fields: Vec<(usize, usize)>,
+    end: usize,
+}
+
+impl Located {
+    /// Locates the fields of the record that begins at `start`; false where it goes beyond `end`.
+    pub(crate) fn locate(&mut self, template: &Template, payload: &[u8], start: usize, end: usize) -> bool {
+        self.fields.clear();
+        let mut at = start;
+        for field in template.fields() {
+            let rest = payload.get(at..end).unwrap_or_default();
+            let Some((len, prefix)) = field.length_in(rest) else { return false };
+            at += prefix;
+            if at + len > end {
+                return false;
+            }
+            self.fields.push((at, len));
+            at += len;
+        }
+        self.end = at;
+        true
+    }
+
+    /// First octet behind the record.
+    pub(crate) fn end(&self) -> usize {
+        self.end
+    }
+}
+
+/// Where a step's octets lie: (offset in the datagram, length).
+trait Locate {
+    fn find(&self, step: &Step) -> (usize, usize);
+}
+
+/// A fixed-length record by its first octet.
+struct Fixed(usize);
+
+impl Locate for Fixed {
+    #[inline(always)]
+    fn find(&self, step: &Step) -> (usize, usize) {
+        (self.0 + usize::from(step.start), usize::from(step.len))
+    }
+}
+
+impl Locate for Located {
+    #[inline]
+    fn find(&self, step: &Step) -> (usize, usize) {
+        self.fields[usize::from(step.field)]
+    }
+}
+
+impl Plan {
+    /// Writes the fields of the fixed-length record at `start`, which the caller has checked to be inside the payload.
+    #[inline]
+    pub(crate) fn encode_fixed(&self, scene: &Scene<'_>, start: usize, out: &mut RecordWriter<'_>) {
+        self.encode(scene, &Fixed(start), out);
+    }
+
+    /// Writes the fields of a variable-length record.
+    pub(crate) fn encode_located(&self, scene: &Scene<'_>, located: &Located, out: &mut RecordWriter<'_>) {
+        self.encode(scene, located, out);
+    }
+
+    #[inline(always)]
+    fn encode<L: Locate>(&self, scene: &Scene<'_>, record: &L, out: &mut RecordWriter<'_>) {
+        out.raw(scene.shared);
+        for step in &self.steps {
+            match step.op {
+                Op::U32 => out.uint(step.tag, number(scene, record, step) & 0xffff_ffff),
+                Op::U64 => out.uint(step.tag, number(scene, record, step)),
+                Op::Address => address(step.tag, octets(scene, record, step), out),
+                Op::Choice => self.choose(scene, record, step, out),
+                Op::Bytes => out.bytes(step.tag, octets(scene, record, step)),
+                Op::Text => out.text(step.tag, octets(scene, record, step)),
+                Op::PackedOne => {
+                    out.packed(step.tag, Some(number(scene, record, step)).filter(|&value| value != 0))
+                }
+                _ => out.uint(step.tag, value(scene, record, step)),
+            }
+        }
+        if self.has_rare_fields() {
+            self.encode_rare(scene, record, out);
+        }
+    }
+
+    #[inline(always)]
+    fn has_rare_fields(&self) -> bool {
+        self.icmp_from_port.is_some()
+            || self.etype_from.is_some()
+            || !self.mpls_labels.is_empty()
+            || !self.sampling.is_empty()
+    }
+
+    /// Fields that take more than one element to make.
+    fn encode_rare<L: Locate>(&self, scene: &Scene<'_>, record: &L, out: &mut RecordWriter<'_>) {
+        if let Some((proto, port)) = &self.icmp_from_port
+            && matches!(number(scene, record, proto), ICMP | ICMPV6)
+        {
+            let port = number(scene, record, port);
+            out.uint(flow::ICMP_TYPE, port >> 8 & 0xff);
+            out.uint(flow::ICMP_CODE, port & 0xff);
+        }
+        if let Some(choice) = self.etype_from {
+            let (_, address) = self.first_address(scene, record, choice);
+            match address.len() {
+                4 => out.uint(flow::ETYPE, 0x0800),
+                16 => out.uint(flow::ETYPE, 0x86dd),
+                _ => {}
+            }
+        }
+        if !self.mpls_labels.is_empty() {
+            let entries = self.mpls_labels.iter().map(|step| number(scene, record, step));
+            out.packed(
+                flow::MPLS_LABEL,
+                entries.filter(|&entry| entry != 0).map(|entry| entry >> 4 & 0xf_ffff),
+            );
+        }
+        if !self.sampling.is_empty() {
+            out.uint(flow::SAMPLING_RATE, self.sampling_rate(scene, record));
+        }
+    }
+
+    /// The rate that the record gives, else that of the sampler it names, else the domain's.
+    fn sampling_rate<L: Locate>(&self, scene: &Scene<'_>, record: &L) -> u64 {
+        let mut rates = Rates::default();
+        for (id, step) in &self.sampling.rates {
+            rates.note(*id, octets(scene, record, step));
+        }
+        match (rates.rate(), &self.sampling.selector) {
+            (0, Some(selector)) => scene.options.rate_of(number(scene, record, selector)),
+            (0, None) => scene.options.domain_rate(),
+            (rate, _) => rate,
+        }
+    }
+
+    /// Writes the first of a field's elements that has a value; addresses that are all zero are written where none has.
+    fn choose<L: Locate>(&self, scene: &Scene<'_>, record: &L, step: &Step, out: &mut RecordWriter<'_>) {
+        let alternatives = &self.choices[usize::from(step.start)];
+        match alternatives[0].op {
+            Op::Address => {
+                let (tag, octets) = self.first_address(scene, record, step.start);
+                address(tag, octets, out);
+            }
+            Op::Bytes | Op::Text => {
+                let values = alternatives.iter().map(|step| octets(scene, record, step));
+                let chosen = values.into_iter().find(|value| value.iter().any(|&byte| byte != 0));
+                out.text(step.tag, chosen.unwrap_or_default());
+            }
+            _ => {
+                let values = alternatives.iter().map(|step| value(scene, record, step));
+                out.uint(step.tag, values.into_iter().find(|&value| value != 0).unwrap_or(0));
+            }
+        }
+    }
+
+    fn first_address<'a, L: Locate>(&self, scene: &Scene<'a>, record: &L, choice: u16) -> (Tag, &'a [u8]) {
+        let alternatives = &self.choices[usize::from(choice)];
+        let addresses = alternatives.iter().map(|step| (step.tag, octets(scene, record, step)));
+        let mut valid = addresses.filter(|(_, octets)| matches!(octets.len(), 4 | 16));
+        let Some(first) = valid.next() else { return (alternatives[0].tag, &[]) };
+        let with_value =
+            std::iter::once(first).chain(valid).find(|(_, octets)| octets.iter().any(|&byte| byte != 0));
+        with_value.unwrap_or(first)
+    }
+}
+
+#[inline(always)]
+fn octets<'a, L: Locate>(scene: &Scene<'a>, record: &L, step: &Step) -> &'a [u8] {
+    let (start, len) = record.find(step);
+    scene.payload.get(start..start + len).unwrap_or_default()
+}
+
+/// A big-endian number. Of up to eight octets it is read as the eight octets that end with it: they lie inside the
+/// datagram, and one load and a shift serve every length.
+#[inline(always)]
+fn number<L: Locate>(scene: &Scene<'_>, record: &L, step: &Step) -> u64 {
+    let (start, len) = record.find(step);
+    let end = start + len;
+    if (1..=8).contains(&len)
+        && let Some(window) = scene.payload.get(end.wrapping_sub(8)..end)
+        && let Some(eight) = window.first_chunk::<8>()
+    {
+        return u64::from_be_bytes(*eight) & (u64::MAX >> (64 - 8 * len));
+    }
+    unsigned(scene.payload.get(start..end).unwrap_or_default())
+}
+
+/// The number that a step makes of its element.
+fn value<L: Locate>(scene: &Scene<'_>, record: &L, step: &Step) -> u64 {
+    let number = number(scene, record, step);
+    match step.op {
+        Op::U32 => number & 0xffff_ffff,
+        Op::HighByte => number >> 8 & 0xff,
+        Op::LowByte => number & 0xff,
+        Op::EtypeOfIpVersion => match number {
+            4 => 0x0800,
+            6 => 0x86dd,
+            _ => 0,
+        },
+        Op::Uptime => scene.clock.at_uptime(number),
+        Op::Seconds => number.saturating_mul(1_000_000_000),
+        Op::Milliseconds => number.saturating_mul(1_000_000),
+        Op::NtpTime => ntp_ns(octets(scene, record, step)).unwrap_or(0),
+        Op::MicrosecondsBeforeExport => scene.clock.before_export(number),
+        Op::U64 | Op::Address | Op::Bytes | Op::Text | Op::PackedOne | Op::Choice => number,
+    }
+}
+
+#[inline(always)]
+fn address(tag: Tag, octets: &[u8], out: &mut RecordWriter<'_>) {
+    if let Ok(v4) = <[u8; 4]>::try_from(octets) {
+        out.bytes4(tag, v4);
+    } else if let Ok(v6) = <[u8; 16]>::try_from(octets) {
+        out.bytes16(tag, v6);
+    }
+}

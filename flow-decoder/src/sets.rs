@@ -1,0 +1,218 @@
+//! The sets of a NetFlow v9 or IPFIX message.
+//!
+//! ```text
+//! set:  0 set id | 2 length, this header included | 4 records, padding        (RFC 3954 5.2, RFC 7011 3.3)
+//! ```
+//!
+//! Template sets are learnt in wire order, so that data behind a template in the same message is decoded by it. A set that
+//! is damaged costs itself; one whose length cannot be right costs what is behind it too, because nothing says where the
+//! next one begins.
+
+use crate::clock::Clock;
+use crate::cursor::Cursor;
+use crate::data_set::{MessageHeader, Records};
+use crate::datagram::Context;
+use crate::error::{Malformed, Path, Reason};
+use crate::exporter_store::{ExporterStore, Learned};
+use crate::plan::{Located, Scene};
+use crate::protocol::Protocol;
+use crate::session::{Resolved, Session};
+use crate::shared_fields::SharedFields;
+use crate::sink::Sink;
+use crate::template::{FieldSpecifier, TemplateKind};
+use crate::{ipfix, netflow_v9};
+
+/// Octets of a set's header.
+const SET_HEADER: usize = 4;
+/// Octets of the shortest record of a template set: a withdrawal.
+const TEMPLATE_HEADER: usize = 4;
+/// Lowest id of templates and data sets.
+const FIRST_TEMPLATE: u16 = 256;
+
+/// Memory that one decoder uses for message after message.
+#[derive(Debug)]
+pub(crate) struct Workspace {
+    pub(crate) shared: SharedFields,
+    pub(crate) located: Located,
+    pub(crate) fields: Vec<FieldSpecifier>,
+}
+
+/// What a template set holds next.
+pub(crate) enum TemplateRecord {
+    /// A template; its fields are in the workspace.
+    Template { id: u16, kind: TemplateKind },
+    /// A withdrawal (RFC 7011 8.1).
+    Withdrawal,
+}
+
+/// A record of a template set that cannot be used.
+pub(crate) struct BadTemplate {
+    pub(crate) error: Malformed,
+    pub(crate) id: Option<u16>,
+    /// Whether the next record can be found nevertheless.
+    pub(crate) next_is_known: bool,
+}
+
+/// A message's header, and who sent it.
+pub(crate) struct Message<'a> {
+    pub(crate) protocol: Protocol,
+    pub(crate) header: MessageHeader,
+    pub(crate) clock: Clock,
+    pub(crate) store: &'a ExporterStore,
+}
+
+/// What a set id means.
+enum SetKind {
+    Templates(TemplateKind),
+    Data,
+    Reserved,
+}
+
+impl Message<'_> {
+    fn set_kind(&self, id: u16) -> SetKind {
+        match (self.protocol, id) {
+            (Protocol::NetflowV9, 0) | (Protocol::Ipfix, 2) => SetKind::Templates(TemplateKind::Data),
+            (Protocol::NetflowV9, 1) | (Protocol::Ipfix, 3) => SetKind::Templates(TemplateKind::Options),
+            (_, FIRST_TEMPLATE..) => SetKind::Data,
+            _ => SetKind::Reserved,
+        }
+    }
+
+    /// Decodes all sets of the message.
+    pub(crate) fn decode_sets<S: Sink>(
+        &self,
+        context: &mut Context<'_, S>,
+        workspace: &mut Workspace,
+        session: &mut Session,
+        mut cursor: Cursor<'_>,
+    ) {
+        workspace.shared.begin(context.datagram, context.options, self.protocol, &self.header);
+        let mut path = Path { set: Some(0), ..Path::default() };
+        while !cursor.is_empty() {
+            let (at, rest) = (cursor.offset(), cursor.rest());
+            path.set = path.set.map(|set| set + 1);
+            let (Ok(id), Ok(length)) = (cursor.u16(), cursor.u16()) else {
+                return self.end_of_sets(context, rest, at, path);
+            };
+            let length = usize::from(length);
+            if length < SET_HEADER {
+                return self.end_of_sets(context, rest, at, path);
+            }
+            let kind = self.set_kind(id);
+            if matches!(kind, SetKind::Data) {
+                context.statistics.sets.seen += 1;
+            }
+            let Ok(body) = cursor.sub(length - SET_HEADER) else {
+                let error = Malformed::at(Reason::SetLength, at + 2);
+                path.template = Some(id);
+                return match kind {
+                    SetKind::Data => context.set_rejected(error, path),
+                    _ => context.damaged(error, path),
+                };
+            };
+            match kind {
+                SetKind::Templates(kind) => self.template_set(context, workspace, session, kind, body, path),
+                SetKind::Data => self.data_set(context, workspace, session, id, body, path),
+                SetKind::Reserved => context.damaged(Malformed::at(Reason::ReservedSet, at), path),
+            }
+        }
+    }
+
+    /// What cannot be a set: zeros are padding, anything else is damage.
+    fn end_of_sets<S: Sink>(&self, context: &mut Context<'_, S>, rest: &[u8], at: usize, path: Path) {
+        if rest.iter().any(|&byte| byte != 0) {
+            context.damaged(Malformed::at(Reason::SetLength, at), path);
+        }
+    }
+
+    fn template_set<S: Sink>(
+        &self,
+        context: &mut Context<'_, S>,
+        workspace: &mut Workspace,
+        session: &mut Session,
+        kind: TemplateKind,
+        mut body: Cursor<'_>,
+        path: Path,
+    ) {
+        let end = body.offset() + content_len(body.rest());
+        while body.offset() < end && body.remaining() >= TEMPLATE_HEADER {
+            let at = body.offset();
+            let fields = &mut workspace.fields;
+            fields.clear();
+            let record = match self.protocol {
+                Protocol::NetflowV9 => netflow_v9::template_record(&mut body, kind, fields),
+                _ => ipfix::template_record(&mut body, kind, fields),
+            };
+            match record {
+                Ok(TemplateRecord::Withdrawal) => context.statistics.templates.withdrawn += 1,
+                Ok(TemplateRecord::Template { id, kind }) => {
+                    context.statistics.templates.received += 1;
+                    let path = Path { template: Some(id), ..path };
+                    match self.announce(context, session, id, kind, fields) {
+                        Ok(Learned::Changed) => context.statistics.templates.changed += 1,
+                        Ok(Learned::Unchanged) => {}
+                        Err(reason) => context.damaged(Malformed::at(reason, at), path),
+                    }
+                }
+                Err(bad) => {
+                    context.damaged(bad.error, Path { template: bad.id, ..path });
+                    if !bad.next_is_known {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn announce<S: Sink>(
+        &self,
+        context: &Context<'_, S>,
+        session: &mut Session,
+        id: u16,
+        kind: TemplateKind,
+        fields: &[FieldSpecifier],
+    ) -> Result<Learned, Reason> {
+        if id < FIRST_TEMPLATE {
+            return Err(Reason::TemplateId);
+        }
+        session.announce(self.store, context.datagram.received_ns, id, kind, fields)
+    }
+
+    fn data_set<S: Sink>(
+        &self,
+        context: &mut Context<'_, S>,
+        workspace: &mut Workspace,
+        session: &mut Session,
+        id: u16,
+        body: Cursor<'_>,
+        mut path: Path,
+    ) {
+        path.template = Some(id);
+        let at = match session.resolve(id) {
+            Resolved::At(at) => at,
+            Resolved::Rejected(reason) => {
+                if reason == Reason::TemplateConflict {
+                    context.statistics.templates.conflicts += 1;
+                }
+                return context.set_rejected(Malformed::at(reason, body.offset()), path);
+            }
+        };
+        let (plan, options) = (session.plan(at), &session.state().options);
+        workspace.shared.for_set(plan, options.domain_rate());
+        let clock = self.clock.with_boot(options.boot_ms());
+        let shared = workspace.shared.as_bytes();
+        let scene = Scene { payload: context.datagram.payload, clock: &clock, options, shared };
+        let records = Records { plan, scene, set: Some(id), header: self.header };
+        let learn = |meaning: &_| session.note(self.store, meaning);
+        match records.decode(context, &mut workspace.located, body, learn) {
+            Ok(()) => context.statistics.sets.decoded += 1,
+            Err((error, inner)) => context.set_rejected(error.within(inner), path),
+        }
+        session.follow();
+    }
+}
+
+/// Octets up to the last that is not zero; what is behind it is padding, unless a record that begins before needs it.
+fn content_len(set: &[u8]) -> usize {
+    set.iter().rposition(|&byte| byte != 0).map_or(0, |last| last + 1)
+}
