@@ -1,9 +1,11 @@
 //! Catchment's contracts: the protobuf messages that leave on Kafka, as generated types.
 //!
 //! The `.proto` files beside this crate are the source; every message and field there says its unit and where it comes
-//! from. Nothing here knows of sockets, Kafka or the cluster.
+//! from; [`json`] is their rendering for people. Nothing here knows of sockets, Kafka or the cluster.
 
 #![forbid(unsafe_code)]
+
+pub mod json;
 
 /// Flow records, sFlow counters and drops, options records.
 pub mod flow {

@@ -1,0 +1,117 @@
+//! The JSON rendering of the contracts: what stdout and file outputs, `decode` and `catchctl tail` print.
+//!
+//! One object on one line; the protobuf field names; addresses and MACs as text; `type`, `etype`, `proto`, layers and
+//! tunnels by name, or by number where there is none; 64-bit numbers as numbers; octets as hexadecimal; absent fields
+//! (0, empty) left out. A test walks the descriptors, so that no field can be forgotten.
+
+mod flow;
+mod names;
+mod object;
+mod sflow;
+
+pub use object::{Address, Hex, Object};
+
+use crate::flow::v1::{Element, OptionsRecord};
+
+/// A message that has a JSON rendering.
+pub trait ToJson {
+    /// Appends the message as one object, without a line feed.
+    fn write_json(&self, out: &mut Vec<u8>);
+
+    /// The message as one object.
+    fn to_json(&self) -> String {
+        let mut out = Vec::new();
+        self.write_json(&mut out);
+        String::from_utf8_lossy(&out).into_owned()
+    }
+}
+
+impl ToJson for OptionsRecord {
+    fn write_json(&self, out: &mut Vec<u8>) {
+        let mut o = Object::begin(out);
+        o.uint("time_received_ns", self.time_received_ns);
+        o.address("exporter", &self.exporter);
+        o.uint("port", self.port);
+        o.uint("version", self.version);
+        o.uint("observation_domain_id", self.observation_domain_id);
+        o.uint("sequence_num", self.sequence_num);
+        o.uint("template_id", self.template_id);
+        o.array("elements", &self.elements, |out, element| element.write_json(out));
+        o.uint("export_time", self.export_time);
+        o.string("zone", &self.zone);
+        o.string("collector_node", &self.collector_node);
+        o.end();
+    }
+}
+
+impl ToJson for Element {
+    fn write_json(&self, out: &mut Vec<u8>) {
+        let mut o = Object::begin(out);
+        o.uint("pen", self.pen);
+        o.uint("id", self.id);
+        o.string("name", &self.name);
+        o.hex("value", &self.value);
+        o.string("text", &self.text);
+        o.flag("scope", self.scope);
+        o.end();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+    use prost::encoding::{WireType, encode_key, encode_varint};
+    use prost_types::field_descriptor_proto::Type;
+    use prost_types::{DescriptorProto, FileDescriptorSet};
+    use serde_json::Value;
+
+    use super::ToJson;
+    use crate::flow::v1::{
+        Element, FlowRecord, OptionsRecord, SflowCounters, SflowDrop, SflowEthernetCounters,
+        SflowInterfaceCounters, SflowProcessor, SflowStructure, SflowVlanCounters,
+    };
+
+    /// Sets each field of `M` alone and wants its name, and nothing else, in the rendering.
+    fn every_field_is_rendered<M: Message + Default + ToJson>(name: &str, messages: &[DescriptorProto]) {
+        let message = messages.iter().find(|message| message.name() == name).expect(name);
+        for field in &message.field {
+            let mut wire = Vec::new();
+            let tag = field.number() as u32;
+            match field.r#type() {
+                Type::Uint32 | Type::Uint64 | Type::Enum | Type::Bool => {
+                    encode_key(tag, WireType::Varint, &mut wire);
+                    encode_varint(1, &mut wire);
+                }
+                Type::Bytes | Type::String => {
+                    encode_key(tag, WireType::LengthDelimited, &mut wire);
+                    wire.extend(b"\x04abcd");
+                }
+                Type::Message => {
+                    encode_key(tag, WireType::LengthDelimited, &mut wire);
+                    wire.push(0);
+                }
+                other => panic!("{name}.{}: the JSON rendering knows no {other:?}", field.name()),
+            }
+            let json = M::decode(wire.as_slice()).expect("made above").to_json();
+            let shown: Value = serde_json::from_str(&json).expect(&json);
+            let keys: Vec<_> = shown.as_object().expect(&json).keys().collect();
+            assert_eq!(keys, [field.name()], "{name}: {json}");
+        }
+    }
+
+    #[test]
+    fn every_field_of_every_message_is_rendered() {
+        let descriptors = FileDescriptorSet::decode(crate::FILE_DESCRIPTOR_SET).unwrap();
+        let messages: Vec<_> = descriptors.file.into_iter().flat_map(|file| file.message_type).collect();
+        every_field_is_rendered::<FlowRecord>("FlowRecord", &messages);
+        every_field_is_rendered::<Element>("Element", &messages);
+        every_field_is_rendered::<SflowCounters>("SflowCounters", &messages);
+        every_field_is_rendered::<SflowStructure>("SflowStructure", &messages);
+        every_field_is_rendered::<SflowInterfaceCounters>("SflowInterfaceCounters", &messages);
+        every_field_is_rendered::<SflowEthernetCounters>("SflowEthernetCounters", &messages);
+        every_field_is_rendered::<SflowVlanCounters>("SflowVlanCounters", &messages);
+        every_field_is_rendered::<SflowProcessor>("SflowProcessor", &messages);
+        every_field_is_rendered::<SflowDrop>("SflowDrop", &messages);
+        every_field_is_rendered::<OptionsRecord>("OptionsRecord", &messages);
+    }
+}
