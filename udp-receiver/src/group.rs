@@ -7,11 +7,11 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 
 use crate::holder::{Holder, holders_of};
-use crate::socket::{Gro, Sharing, Socket, SocketOptions, Steering, lacks_ipv6};
+use crate::socket::{Gro, Sharing, Socket, SocketOptions, Steering};
 use crate::steering;
 
 /// Opens `workers` sockets on `address`; with port 0 all on one port of the kernel's choice.
@@ -30,7 +30,7 @@ pub fn bind_group(
     }
     let mut warnings = Warnings::default();
     let first = match bind_first(address, options, &mut warnings) {
-        Err(Step { error, .. }) if let Some(v4) = lacks_ipv6(address, &error) => {
+        Err(Step { error, .. }) if let Some(v4) = ipv4_instead(address, &error) => {
             warnings.add(BindWarning::NoIpv6 { wanted: address, bound: v4 });
             bind_first(v4, options, &mut warnings)
         }
@@ -240,6 +240,13 @@ fn open(
     Ok((socket, granted))
 }
 
+/// Where to listen when `[::]` was refused with `error` because the machine has no IPv6.
+fn ipv4_instead(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
+    let no_ipv6 = matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL));
+    let any = address.is_ipv6() && address.ip().is_unspecified();
+    (no_ipv6 && any).then(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
+}
+
 /// The holders as part of a sentence.
 struct Holders<'a>(&'a [Holder]);
 
@@ -253,5 +260,33 @@ impl fmt::Display for Holders<'_> {
             write!(formatter, "{separator}{holder}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_wildcard_falls_back_and_only_for_want_of_ipv6() {
+        let instead = |address: &str, error| {
+            ipv4_instead(address.parse().unwrap(), &io::Error::from_raw_os_error(error))
+        };
+        assert_eq!(instead("[::]:2055", libc::EAFNOSUPPORT), Some("0.0.0.0:2055".parse().unwrap()));
+        assert_eq!(instead("[::]:2055", libc::EADDRNOTAVAIL), Some("0.0.0.0:2055".parse().unwrap()));
+        assert_eq!(instead("[::]:2055", libc::EADDRINUSE), None);
+        assert_eq!(instead("[::1]:2055", libc::EAFNOSUPPORT), None);
+        assert_eq!(instead("0.0.0.0:2055", libc::EADDRNOTAVAIL), None);
+    }
+
+    #[test]
+    fn a_taken_port_is_told_in_one_sentence() {
+        let holders =
+            vec![Holder::Process { pid: 17, command: "nfcapd".to_owned() }, Holder::Hidden { uid: 5 }];
+        let address = SocketAddr::from(([0, 0, 0, 0], 2055));
+        assert_eq!(
+            BindError::InUse { address, holders }.to_string(),
+            "udp 0.0.0.0:2055 is in use by pid 17 (nfcapd), a process of uid 5 that cannot be seen from here"
+        );
     }
 }

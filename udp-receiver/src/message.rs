@@ -31,7 +31,8 @@ pub struct Received<'a> {
     pub source: SocketAddr,
     /// Which socket it came in on: the index in the list given to [`Receiver::new`](crate::Receiver::new).
     pub listener: usize,
-    /// When the kernel took it from the network device, in nanoseconds since 1970.
+    /// When the kernel took it from the network device, in nanoseconds since 1970; the time of the read
+    /// where the kernel says nothing. A train has the time of its first datagram.
     pub received_ns: u64,
     /// The datagram was longer than the slot and `payload` is only its head.
     pub truncated: bool,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -204,11 +204,4 @@ impl fmt::Debug for Shared {
         let address = self.socket.local_addr().ok().and_then(|address| address.as_socket());
         formatter.debug_struct("Socket").field("address", &address).finish_non_exhaustive()
     }
-}
-
-/// Whether this machine can open IPv6 sockets at all; `error` is what binding `[::]` gave.
-pub(crate) fn lacks_ipv6(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
-    let refused = matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL));
-    let any = address.is_ipv6() && address.ip().is_unspecified();
-    (refused && any).then(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
 }

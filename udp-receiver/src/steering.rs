@@ -66,3 +66,59 @@ fn program(workers: u32) -> Vec<sock_filter> {
     program.extend([step(BPF_ALU | BPF_MOD | BPF_K, workers), step(BPF_RET | libc::BPF_A, 0)]);
     program
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, SocketAddr, UdpSocket};
+    use std::time::{Duration, Instant};
+
+    use super::MULTIPLIER;
+    use crate::{Receiver, ReceiverOptions, SocketOptions, Steering, bind_group};
+
+    /// What the program computes, written a second time.
+    fn expected(source: IpAddr, workers: u32) -> usize {
+        let hash = match source {
+            IpAddr::V4(address) => address.to_bits(),
+            IpAddr::V6(address) => {
+                let words = (0..4).rev().map(|word| (address.to_bits() >> (32 * word)) as u32);
+                words.reduce(|hash, word| hash.wrapping_mul(MULTIPLIER) ^ word).unwrap()
+            }
+        };
+        let hash = hash.wrapping_mul(MULTIPLIER);
+        ((hash ^ (hash >> 16)) % workers) as usize
+    }
+
+    /// Asserts that datagrams from each of `sources` meet the socket that [`expected`] says.
+    fn check(listen: &str, sources: &[IpAddr], workers: u32) {
+        let options = SocketOptions { steering: Steering::SourceAddress, ..SocketOptions::default() };
+        let group = bind_group(listen.parse().unwrap(), workers as usize, &options).unwrap();
+        let port = group.local_address().port();
+        for source in sources {
+            let sender = UdpSocket::bind((*source, 0)).unwrap();
+            let host = if source.is_ipv4() { "127.0.0.1" } else { "::1" };
+            sender.send_to(b"x", (host, port)).unwrap();
+        }
+        let mut receiver = Receiver::new(group.into_sockets(), ReceiverOptions::default());
+        let (mut seen, deadline) = (0, Instant::now() + Duration::from_secs(20));
+        while seen < sources.len() {
+            assert!(Instant::now() < deadline, "{seen} of {} came", sources.len());
+            let check = |datagram: crate::Received<'_>| {
+                let source: SocketAddr = datagram.source;
+                assert_eq!(datagram.listener, expected(source.ip(), workers), "{source} of {workers}");
+                seen += 1;
+            };
+            receiver.receive(Duration::from_millis(20), check).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_kernel_computes_what_is_drawn_above() {
+        let v4: Vec<IpAddr> = (1..=40).map(|host| IpAddr::from([127, 1, 7, host])).collect();
+        let v6: IpAddr = "::1".parse().unwrap();
+        for workers in 2..=7 {
+            check("127.0.0.1:0", &v4, workers);
+            check("[::1]:0", &[v6], workers);
+            check("[::]:0", &[&v4[..], &[v6]].concat(), workers);
+        }
+    }
+}
