@@ -57,6 +57,12 @@ impl Decoder {
         }
     }
 
+    /// A decoder with the same settings and store that has counted nothing, for after a panic of this one.
+    #[must_use]
+    pub fn fresh(&self) -> Self {
+        Self::new(self.store.clone(), self.options.clone())
+    }
+
     /// What has been counted since the decoder was made.
     pub fn statistics(&self) -> &Statistics {
         &self.statistics

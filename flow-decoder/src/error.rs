@@ -74,6 +74,8 @@ reasons! {
     SampleRecord = "sample_record", "record of a sample is damaged";
     /// An sFlow sample in a format that is not known.
     UnknownSample = "unknown_sample", "sample format is not known";
+    /// Decoding panicked: a defect of the decoder. Also what was read together with it.
+    Panicked = "panicked", "decoding panicked";
     /// An sFlow agent address of an unknown type.
     AgentAddress = "agent_address", "agent address type is not known";
 }

@@ -50,6 +50,8 @@ pub struct ScopeKey {
 pub struct StoreLimits {
     /// Templates of one scope.
     pub templates_per_scope: usize,
+    /// Templates of all scopes.
+    pub templates: usize,
     /// Scopes, over all exporters.
     pub scopes: usize,
     /// Source ports remembered for one template.
@@ -58,7 +60,7 @@ pub struct StoreLimits {
 
 impl Default for StoreLimits {
     fn default() -> Self {
-        Self { templates_per_scope: 1024, scopes: 65_536, ports_per_template: 32 }
+        Self { templates_per_scope: 4096, templates: 1_000_000, scopes: 65_536, ports_per_template: 32 }
     }
 }
 
@@ -211,7 +213,7 @@ impl ExporterStore {
             return scope.clone();
         }
         if shard.len() >= self.limits.scopes.div_ceil(SHARDS).max(1) {
-            self.evict_one(&mut shard);
+            self.evict_one(&mut shard, key);
         }
         let scope = Arc::new(Scope {
             state: ArcSwap::default(),
@@ -226,17 +228,21 @@ impl ExporterStore {
     /// Remembers that `port` announced a template.
     pub(crate) fn learn_template(
         &self,
+        key: &ScopeKey,
         scope: &Scope,
         port: u16,
         id: u16,
         template: &Template,
     ) -> Result<Learned, Reason> {
+        if self.templates() >= self.limits.templates {
+            self.make_room(key);
+        }
         let _learning = lock(&scope.learning);
         let current = scope.state.load();
         if current.announced(id, port).is_some_and(|plan| plan.template() == template) {
             return Ok(Learned::Unchanged);
         }
-        let full = current.templates.len() >= self.limits.templates_per_scope;
+        let full = scope.is_evicted() || current.templates.len() >= self.limits.templates_per_scope;
         if full && !current.templates.contains_key(&id) {
             return Err(Reason::TemplateLimit);
         }
@@ -273,18 +279,30 @@ impl ExporterStore {
         &self.shards[(mixed ^ mixed >> 4) % SHARDS]
     }
 
-    /// Takes out the least recently used of a few scopes (all of a small store): near enough to the oldest without a list
-    /// that every datagram would have to update.
-    fn evict_one(&self, shard: &mut HashMap<ScopeKey, Arc<Scope>>) {
-        const SAMPLE: usize = 64;
-        let oldest =
-            shard.iter().take(SAMPLE).min_by_key(|(_, scope)| scope.last_used.load(Ordering::Relaxed));
-        let Some(key) = oldest.map(|(key, _)| *key) else { return };
-        if let Some(scope) = shard.remove(&key) {
-            scope.evicted.store(true, Ordering::Relaxed);
-            self.templates.fetch_sub(scope.state.load().templates.len(), Ordering::Relaxed);
-            self.scopes_evicted.fetch_add(1, Ordering::Relaxed);
+    /// Takes out a scope of another exporter, wherever there is one.
+    fn make_room(&self, key: &ScopeKey) {
+        for shard in &self.shards {
+            if self.evict_one(&mut lock(shard), key) {
+                return;
+            }
         }
+    }
+
+    /// Takes out the least recently used of a few scopes (all of a small store), but never `keep`: near enough to the oldest
+    /// without a list that every datagram would have to update.
+    fn evict_one(&self, shard: &mut HashMap<ScopeKey, Arc<Scope>>, keep: &ScopeKey) -> bool {
+        const SAMPLE: usize = 64;
+        let others = shard.iter().filter(|(key, _)| *key != keep).take(SAMPLE);
+        let oldest = others.min_by_key(|(_, scope)| scope.last_used.load(Ordering::Relaxed));
+        let Some(key) = oldest.map(|(key, _)| *key) else { return false };
+        let Some(scope) = shard.remove(&key) else { return false };
+        // Under the scope's lock, so that a worker which learns a template at this moment either counts it before or
+        // sees that the scope is gone.
+        let _learning = lock(&scope.learning);
+        scope.evicted.store(true, Ordering::Relaxed);
+        self.templates.fetch_sub(scope.state.load().templates.len(), Ordering::Relaxed);
+        self.scopes_evicted.fetch_add(1, Ordering::Relaxed);
+        true
     }
 
     /// The plan for a layout, compiled where no equal one is in use.
@@ -327,8 +345,8 @@ mod tests {
     fn equal_layouts_are_one_plan_and_dead_ones_go() {
         let store = ExporterStore::new(StoreLimits { scopes: 16, ..StoreLimits::default() });
         let (a, b) = (store.scope_or_new(&key(1), 0), store.scope_or_new(&key(2), 0));
-        store.learn_template(&a, 7, 256, &layout(4)).unwrap();
-        store.learn_template(&b, 8, 300, &layout(4)).unwrap();
+        store.learn_template(&key(1), &a, 7, 256, &layout(4)).unwrap();
+        store.learn_template(&key(2), &b, 8, 300, &layout(4)).unwrap();
         let (a, b) = (a.state(), b.state());
         let (Lookup::Plan(a), Lookup::Plan(b)) = (a.lookup(256, 7), b.lookup(300, 8)) else {
             panic!("not found")
@@ -344,10 +362,10 @@ mod tests {
     fn data_of_another_port_uses_the_layout_all_ports_agree_on() {
         let store = ExporterStore::new(StoreLimits::default());
         let scope = store.scope_or_new(&key(1), 0);
-        store.learn_template(&scope, 7, 256, &layout(4)).unwrap();
-        store.learn_template(&scope, 8, 256, &layout(4)).unwrap();
+        store.learn_template(&key(1), &scope, 7, 256, &layout(4)).unwrap();
+        store.learn_template(&key(1), &scope, 8, 256, &layout(4)).unwrap();
         assert!(matches!(scope.state().lookup(256, 9), Lookup::Plan(_)));
-        store.learn_template(&scope, 8, 256, &layout(8)).unwrap();
+        store.learn_template(&key(1), &scope, 8, 256, &layout(8)).unwrap();
         assert!(matches!(scope.state().lookup(256, 9), Lookup::Conflict));
         assert!(matches!(scope.state().lookup(256, 7), Lookup::Plan(plan) if plan.template() == &layout(4)));
         assert!(matches!(scope.state().lookup(257, 7), Lookup::Unknown));
@@ -355,28 +373,28 @@ mod tests {
 
     #[test]
     fn everything_is_bounded() {
-        let limits = StoreLimits { templates_per_scope: 3, scopes: 32, ports_per_template: 2 };
+        let limits = StoreLimits { templates_per_scope: 3, templates: 20, scopes: 32, ports_per_template: 2 };
         let store = ExporterStore::new(limits);
         let scope = store.scope_or_new(&key(1), 0);
         for id in 256..259 {
-            assert_eq!(store.learn_template(&scope, 7, id, &layout(4)), Ok(Learned::Changed));
+            assert_eq!(store.learn_template(&key(1), &scope, 7, id, &layout(4)), Ok(Learned::Changed));
         }
-        assert_eq!(store.learn_template(&scope, 7, 259, &layout(4)), Err(Reason::TemplateLimit));
+        assert_eq!(store.learn_template(&key(1), &scope, 7, 259, &layout(4)), Err(Reason::TemplateLimit));
         assert_eq!(
-            store.learn_template(&scope, 7, 256, &layout(5)),
+            store.learn_template(&key(1), &scope, 7, 256, &layout(5)),
             Ok(Learned::Changed),
             "known ids may change"
         );
         for port in 0..100 {
-            store.learn_template(&scope, port, 256, &layout(4)).unwrap();
+            store.learn_template(&key(1), &scope, port, 256, &layout(4)).unwrap();
         }
         assert_eq!(scope.state().templates[&256].ports.len(), 2);
         for exporter in 0..1000 {
             let scope = store.scope_or_new(&key(exporter), u64::from(exporter));
-            store.learn_template(&scope, 7, 256, &layout(4)).unwrap();
+            store.learn_template(&key(exporter), &scope, 7, 256, &layout(4)).unwrap();
         }
         assert!(store.scopes() <= 32);
-        assert_eq!(store.templates(), store.scopes());
+        assert!(store.templates() <= 20);
         assert!(scope.is_evicted());
     }
 }

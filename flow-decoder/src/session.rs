@@ -109,7 +109,7 @@ impl Session {
         }
         let template = Template::new(kind, fields)?;
         let scope = self.scope.get_or_insert_with(|| store.scope_or_new(&self.key.scope, now_ns));
-        let learned = store.learn_template(scope, self.key.port, id, &template);
+        let learned = store.learn_template(&self.key.scope, scope, self.key.port, id, &template);
         self.follow();
         learned
     }

@@ -141,10 +141,41 @@ impl Statistics {
         }
     }
 
+    /// Settles the account after a panic of the decoder: `abandoned` datagrams in all were lost that way, and the set it
+    /// happened in, if any, was neither decoded nor rejected.
+    pub fn settle_panic(&mut self, abandoned: u64) {
+        self.datagrams.rejected[Reason::Panicked] = abandoned;
+        self.malformed[Reason::Panicked] = abandoned;
+        let datagrams = &mut self.datagrams;
+        datagrams.received = datagrams.decoded + datagrams.partly_decoded + datagrams.rejected.total();
+        let sets = &mut self.sets;
+        let settled = sets.decoded + sets.pending + sets.expired + sets.evicted + sets.rejected.total();
+        sets.rejected[Reason::Panicked] += sets.seen.saturating_sub(settled);
+    }
+
     /// Whether the sums of the module's invariants hold.
     pub fn check(&self) -> bool {
         let (datagrams, sets) = (&self.datagrams, &self.sets);
         datagrams.received == datagrams.decoded + datagrams.partly_decoded + datagrams.rejected.total()
             && sets.seen == sets.decoded + sets.pending + sets.expired + sets.evicted + sets.rejected.total()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_leaves_a_balanced_account() {
+        let mut statistics = Statistics::default();
+        statistics.datagrams.received = 5;
+        statistics.datagrams.decoded = 4;
+        statistics.sets.seen = 3;
+        statistics.sets.decoded = 2;
+        assert!(!statistics.check());
+        statistics.settle_panic(7);
+        assert!(statistics.check());
+        assert_eq!((statistics.datagrams.received, statistics.datagrams.rejected[Reason::Panicked]), (11, 7));
+        assert_eq!(statistics.sets.rejected[Reason::Panicked], 1);
     }
 }
