@@ -74,7 +74,8 @@ pub(crate) struct Pacing {
     window_start: Instant,
     window_datagrams: u64,
     last: Pass,
-    /// When the sockets were last seen empty.
+    /// When the sockets were last known to be empty, or a little later: an error in the direction of
+    /// shorter pauses.
     drained_at: Instant,
     limit: Duration,
 }

@@ -51,7 +51,7 @@ enum Purpose {
     Discard,
 }
 
-/// The most reads that one `discard_pending` does on one socket: more than any receive buffer holds.
+/// The most reads that one `discard_pending` does on one socket, so that a flood cannot hold the caller.
 const DISCARD_READS: usize = 1 << 12;
 
 impl Receiver {
@@ -106,7 +106,8 @@ impl Receiver {
     }
 
     /// Reads and throws away what is waiting, counted as [`SocketStatistics::discarded`]: for the end of
-    /// a pause during which datagrams have grown too old to be of use.
+    /// a pause during which datagrams have grown too old to be of use. Where they come faster than they
+    /// can be thrown away it gives up after 262,144 messages per socket.
     ///
     /// # Errors
     /// As [`receive`](Self::receive).
@@ -169,7 +170,7 @@ impl Receiver {
         Ok(())
     }
 
-    /// The usage of the fullest buffer; one that cannot be asked counts as full, which ends all pauses.
+    /// The usage of the fullest buffer; one that cannot be asked counts as full, which all but ends pauses.
     fn fullest_buffer(&self) -> f64 {
         let ratio = |socket: &Socket| socket.buffer_usage().map_or(1.0, |usage| usage.ratio());
         self.sockets.iter().map(ratio).fold(0.0, f64::max)
