@@ -4,3 +4,5 @@
 //! only the entry. The modules in the order of a datagram's life are described in docs/architecture.md.
 
 #![forbid(unsafe_code)]
+
+pub mod config;

@@ -1,0 +1,204 @@
+//! Settings that are right by themselves and wrong together.
+
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::choice::{Acks, Compression, Output, SaslMechanism};
+use super::model::Config;
+use super::origin::Problem;
+use super::section::Reading;
+use super::size::ByteSize;
+
+/// librdkafka's default for `message.max.bytes`.
+const MESSAGE_MAX_BYTES: u64 = 1_000_000;
+
+/// Reports contradictions to `reading` and returns what is only doubtful.
+pub(super) fn check(config: &Config, reading: &mut Reading) -> Vec<Problem> {
+    addresses(config, reading);
+    output(config, reading);
+    batches(config, reading);
+    topics(config, reading);
+    delivery(config, reading);
+    let mut warnings = Vec::new();
+    tls(config, reading, &mut warnings);
+    sasl(config, reading, &mut warnings);
+    if !matches!(config.spool.compression, Compression::None | Compression::Lz4 | Compression::Zstd) {
+        reading.conflict("spool.compression", "the spool compresses with none, lz4 or zstd");
+    }
+    let (flush, shutdown) = (config.kafka.flush_timeout, config.node.shutdown_timeout);
+    if flush > shutdown && reading.origins.contains_key("kafka.flush_timeout") {
+        warnings
+            .push(reading.doubt("kafka.flush_timeout", "longer than node.shutdown_timeout, which ends it"));
+    }
+    warnings
+}
+
+fn addresses(config: &Config, reading: &mut Reading) {
+    let listeners = &config.sources.flow.listeners;
+    if listeners.is_empty() {
+        reading.conflict("sources.flow.listeners", "no listener: nothing would be received");
+    }
+    let mut taken: Vec<SocketAddr> = Vec::new();
+    for (index, listener) in listeners.iter().enumerate() {
+        if listener.address.port() != 0 && taken.contains(&listener.address) {
+            let key = format!("sources.flow.listeners[{index}].address");
+            reading.conflict(&key, format!("{} is listened on twice", listener.address));
+        }
+        taken.push(listener.address);
+    }
+    let tcp = [
+        ("node.http", Some(config.node.http)),
+        ("node.grpc", Some(config.node.grpc)),
+        ("health.listen", config.health.listen),
+    ];
+    for (index, (key, address)) in tcp.iter().enumerate() {
+        let same = |(_, other): &&(&str, Option<SocketAddr>)| {
+            address.is_some_and(|at| at.port() != 0) && other == address
+        };
+        if let Some((other, _)) = tcp[..index].iter().find(same) {
+            reading.conflict(key, format!("the same address as {other}"));
+        }
+    }
+}
+
+fn output(config: &Config, reading: &mut Reading) {
+    match config.output {
+        Output::Kafka if config.kafka.brokers.is_empty() => {
+            reading.conflict("kafka.brokers", "output is kafka, but no broker is named");
+        }
+        Output::File if config.file.path.is_none() => {
+            reading.conflict("file.path", "output is file, but no path is given");
+        }
+        Output::Kafka | Output::File | Output::Stdout | Output::Discard => {}
+    }
+}
+
+fn batches(config: &Config, reading: &mut Reading) {
+    let bytes = config.batch.bytes;
+    if bytes > config.batch.memory {
+        reading.conflict(
+            "batch.bytes",
+            format!("a batch of {bytes} does not fit into batch.memory ({})", config.batch.memory),
+        );
+    }
+    if config.output != Output::Kafka {
+        return;
+    }
+    if bytes > config.kafka.queue_bytes {
+        let what =
+            format!("a batch of {bytes} does not fit into kafka.queue_bytes ({})", config.kafka.queue_bytes);
+        reading.conflict("batch.bytes", what);
+    }
+    let largest = config.kafka.properties.get("message.max.bytes").and_then(|text| text.parse().ok());
+    let largest = largest.unwrap_or(MESSAGE_MAX_BYTES);
+    if bytes > ByteSize::new(largest) {
+        let what = format!(
+            "a batch of {bytes} is more than a Kafka message holds (kafka.properties.message.max.bytes: {largest})"
+        );
+        reading.conflict("batch.bytes", what);
+    }
+}
+
+fn topics(config: &Config, reading: &mut Reading) {
+    let kafka = &config.kafka;
+    let topics = [
+        ("kafka.topic", Some(&kafka.topic)),
+        ("kafka.counters_topic", kafka.counters_topic.as_ref()),
+        ("kafka.drops_topic", kafka.drops_topic.as_ref()),
+        ("kafka.options_topic", kafka.options_topic.as_ref()),
+    ];
+    for (index, (key, topic)) in topics.iter().enumerate() {
+        let Some(name) = topic else { continue };
+        if let Some((other, _)) = topics[..index].iter().find(|(_, other)| other == topic) {
+            reading.conflict(
+                key,
+                format!("{name} is the topic of {other} too; a consumer could not tell the messages apart"),
+            );
+        }
+    }
+}
+
+fn delivery(config: &Config, reading: &mut Reading) {
+    let kafka = &config.kafka;
+    if kafka.idempotence && kafka.acks != Acks::All {
+        reading.conflict("kafka.idempotence", format!("needs kafka.acks: all, which is {}", kafka.acks));
+    }
+    let Some(level) = kafka.compression_level else { return };
+    let levels = match kafka.compression {
+        Compression::Gzip => 0..=9,
+        Compression::Lz4 => 0..=12,
+        Compression::Zstd => 1..=12,
+        Compression::None | Compression::Snappy => {
+            reading.conflict(
+                "kafka.compression_level",
+                format!("kafka.compression {} has no levels", kafka.compression),
+            );
+            return;
+        }
+    };
+    if !levels.contains(&level) {
+        let (codec, lowest, highest) = (kafka.compression, levels.start(), levels.end());
+        reading.conflict(
+            "kafka.compression_level",
+            format!("{codec} has levels from {lowest} to {highest}, found {level}"),
+        );
+    }
+}
+
+fn tls(config: &Config, reading: &mut Reading, warnings: &mut Vec<Problem>) {
+    let tls = &config.kafka.tls;
+    let files = [
+        ("kafka.tls.ca_file", &tls.ca_file),
+        ("kafka.tls.cert_file", &tls.cert_file),
+        ("kafka.tls.key_file", &tls.key_file),
+    ];
+    for (key, path) in files {
+        let Some(path) = path else { continue };
+        if !tls.enabled {
+            reading.conflict(key, "has no effect while kafka.tls.enabled is off");
+        } else if let Err(error) = open(path) {
+            reading.conflict(key, format!("cannot read {}: {error}", path.display()));
+        }
+    }
+    if tls.cert_file.is_some() != tls.key_file.is_some() {
+        let key = if tls.cert_file.is_some() { "kafka.tls.key_file" } else { "kafka.tls.cert_file" };
+        reading.conflict(key, "kafka.tls.cert_file and kafka.tls.key_file go together");
+    }
+    if tls.key_password.is_some() && tls.key_file.is_none() {
+        reading.conflict("kafka.tls.key_file", "a passphrase is set, but no key");
+    }
+    if tls.insecure_skip_verify {
+        let what = "anybody between this node and the brokers can read and change the records";
+        warnings.push(reading.doubt("kafka.tls.insecure_skip_verify", what));
+    }
+}
+
+/// A directory opens as well, but is no file.
+fn open(path: &PathBuf) -> std::io::Result<()> {
+    let file = File::open(path)?;
+    if file.metadata()?.is_dir() { Err(std::io::ErrorKind::IsADirectory.into()) } else { Ok(()) }
+}
+
+fn sasl(config: &Config, reading: &mut Reading, warnings: &mut Vec<Problem>) {
+    let sasl = &config.kafka.sasl;
+    let Some(mechanism) = sasl.mechanism else {
+        if sasl.username.is_some() || sasl.password.is_some() {
+            reading.conflict("kafka.sasl.mechanism", "a user or password is set, but no mechanism");
+        }
+        return;
+    };
+    if sasl.username.is_none() {
+        reading.conflict("kafka.sasl.username", format!("{mechanism} needs a user name"));
+    }
+    if sasl.password.is_none() {
+        reading.conflict(
+            "kafka.sasl.password",
+            format!("{mechanism} needs a password (or kafka.sasl.password_file)"),
+        );
+    }
+    if mechanism == SaslMechanism::Plain && !config.kafka.tls.enabled {
+        let what = "PLAIN without kafka.tls.enabled sends the password in clear";
+        warnings.push(reading.doubt("kafka.sasl.mechanism", what));
+    }
+}

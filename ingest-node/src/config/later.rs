@@ -1,0 +1,58 @@
+//! Keys that are accepted and checked although the part behind them comes in a later release.
+//!
+//! A configuration can so be written once for a fleet of mixed releases; whoever sets such a key is told at start-up and by
+//! `check-config` what it does not do yet. A row goes when its part arrives.
+
+use std::collections::BTreeMap;
+
+use super::model::Config;
+use super::origin::{Origin, Problem};
+use super::section::Entry;
+
+/// Keys (a whole one, or all below a section that ends in a dot) and what is not there yet.
+const LATER: [(&str, &str); 7] = [
+    ("node.grpc", "this release does not serve gRPC"),
+    ("node.stamp_records", "this release does not write the node's name into records"),
+    ("templates.retention", "this release keeps templates in memory only"),
+    ("pending.", "this release does not hold data that came before its template: it is counted as rejected"),
+    ("spool.", "this release has no spool: batches that Kafka does not take in time are dropped and counted"),
+    ("state.", "this release keeps templates in memory only: they are learnt anew after a restart"),
+    ("coordinator.", "this release has no cluster: the node works alone"),
+];
+
+/// What `key` does not do yet, if that is so.
+pub(super) fn missing(key: &str) -> Option<&'static str> {
+    let named = |(name, _): &&(&str, &str)| key == *name || (name.ends_with('.') && key.starts_with(name));
+    LATER.iter().find(named).map(|(_, what)| *what)
+}
+
+/// One warning for each part that is asked for (set to something else than the default) and not there.
+pub(super) fn warnings(config: &Config, origins: &BTreeMap<String, Origin>) -> Vec<Problem> {
+    let (mut settings, mut defaults) = (Vec::new(), Vec::new());
+    config.show(String::new(), &mut settings);
+    Config::default().show(String::new(), &mut defaults);
+    let mut warnings: Vec<Problem> = Vec::new();
+    for (setting, _) in settings.iter().zip(&defaults).filter(|(setting, default)| setting != default) {
+        let (Some(what), Some(origin)) = (missing(&setting.path), origins.get(&setting.path)) else {
+            continue;
+        };
+        let what = format!("has no effect: {what}");
+        if !warnings.iter().any(|warning| warning.what == what) {
+            warnings.push(Problem { origin: origin.clone(), key: setting.path.clone(), what });
+        }
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::catalogue;
+    use super::*;
+
+    #[test]
+    fn every_row_is_about_a_key() {
+        for (name, _) in LATER {
+            assert!(catalogue::keys().iter().any(|key| missing(&key.path) == missing(name)), "{name}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The configuration as types: an immutable tree of plain structs, one per section of the file.
+//!
+//! Doc comments here are the text of docs/configuration.md, so they say what a key does to someone who has never seen
+//! this code. Defaults and limits stand beside the fields they belong to.
+
+mod kafka;
+mod node;
+mod output;
+mod sources;
+
+pub use kafka::{Kafka, Sasl, Tls};
+pub use node::{Coordinator, Health, Log, Node, Pending, Spool, State, Templates};
+pub use output::{Batch, File};
+pub use sources::{Exporter, FlowSource, Listener, SourceSettings, Udp};
+
+use std::net::SocketAddr;
+
+use super::choice::Output;
+use super::section::section;
+
+section! {
+    /// Keys of the top level.
+    Config {
+        /// This node.
+        node: Node,
+        /// Log lines, on standard error.
+        log: Log,
+        /// Probes without certificates.
+        health: Health,
+        /// Short form of `sources.flow.listeners`: addresses only. Once loaded they stand there, and this list is empty.
+        listeners: Vec<SocketAddr> = "",
+        /// Whether another process may share the listeners' ports. The kernel would silently give it a part of the
+        /// datagrams, so this is refused unless asked for.
+        listeners_shared: bool = "off",
+        /// Sockets.
+        udp: Udp,
+        /// Where telemetry comes from.
+        sources: SourceSettings,
+        /// How exporters are named in records.
+        exporter: Exporter,
+        /// Bounds of the template store.
+        templates: Templates,
+        /// Data that waits for its template.
+        pending: Pending,
+        /// Where records go.
+        output: Output = "stdout" (as "`kafka` when `kafka.brokers` is set, else `stdout`"),
+        /// Output into files.
+        file: File,
+        /// Batches of encoded records.
+        batch: Batch,
+        /// Output into Kafka.
+        kafka: Kafka,
+        /// What Kafka does not take in time, on disk.
+        spool: Spool,
+        /// What a node without a coordinator remembers over a restart.
+        state: State,
+        /// The cluster.
+        coordinator: Coordinator,
+    }
+}

@@ -1,0 +1,107 @@
+//! The node itself: its name and ports, logs, the bounds of what it remembers, and the cluster it belongs to.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::config::address::Endpoint;
+use crate::config::choice::{Compression, LogFormat, LogLevel, SpoolPolicy};
+use crate::config::names::Label;
+use crate::config::section::section;
+use crate::config::size::ByteSize;
+
+section! {
+    /// The node itself.
+    Node {
+        /// The node's name in the cluster, in batch headers and in records. It must be unique and should stay the same
+        /// over a restart.
+        id: Label = "localhost" (as "the host's name"),
+        /// Where HTTP is served: `/metrics`, `/metrics.json`, `/livez`, `/readyz`, `/health`.
+        http: SocketAddr = "0.0.0.0:8081",
+        /// Where gRPC (`NodeControl`) is served.
+        grpc: SocketAddr = "0.0.0.0:7401",
+        /// Receive threads; each has one socket per listener.
+        workers: NonZeroUsize = "1" in "1" to "1024" (as "the CPUs the process may use"),
+        /// How long a shutdown may take, from the signal to the end of the process.
+        shutdown_timeout: Duration = "20s" in "0" to "1h",
+        /// Whether each record carries this node's name (`collector_node`). It costs the name's length in every record.
+        stamp_records: bool = "off",
+    }
+}
+
+section! {
+    /// Log lines, on standard error.
+    Log {
+        /// The least important messages that are written.
+        level: LogLevel = "info",
+        /// The form of a line.
+        format: LogFormat = "text",
+    }
+}
+
+section! {
+    /// Probes without certificates.
+    Health {
+        /// Where `/livez` and `/readyz` are served in plain text besides `node.http`; empty: nowhere.
+        listen: Option<SocketAddr> = "",
+    }
+}
+
+section! {
+    /// Bounds of the template store. A template beyond a bound is not learnt, and counted.
+    Templates {
+        /// Templates of one exporter.
+        max_per_exporter: NonZeroUsize = "4096" in "1" to "65536",
+        /// Templates of all exporters.
+        max_total: NonZeroUsize = "1000000" in "1" to "100000000",
+        /// How long the cluster keeps the templates of an exporter that is not seen.
+        retention: Duration = "7d" in "1m" to "3650d",
+    }
+}
+
+section! {
+    /// Data sets that came before their template wait here.
+    Pending {
+        /// Memory for all exporters; 0: nothing waits.
+        bytes: ByteSize = "64MiB",
+        /// Memory for one exporter.
+        per_exporter_bytes: ByteSize = "4MiB",
+        /// How long a set waits.
+        age: Duration = "5m" in "1s" to "7d",
+    }
+}
+
+section! {
+    /// A bounded queue on disk for batches that Kafka does not take in time.
+    Spool {
+        /// The directory; empty: no spool.
+        dir: Option<PathBuf> = "",
+        /// Disk space per topic.
+        bytes: ByteSize = "10GiB" in "16MiB" to "1024TiB",
+        /// How long a batch is kept.
+        age: Duration = "7d" in "1m" to "3650d",
+        /// Compression on disk (`none`, `lz4` or `zstd`).
+        compression: Compression = "lz4",
+        /// What happens when the space is used up.
+        policy: SpoolPolicy = "drop_oldest",
+    }
+}
+
+section! {
+    /// What a node without a coordinator remembers over a restart.
+    State {
+        /// The directory for templates and options state; empty: nothing is remembered.
+        dir: Option<PathBuf> = "",
+    }
+}
+
+section! {
+    /// The cluster.
+    Coordinator {
+        /// Coordinators, any of which will do; empty: the node works alone.
+        endpoints: Vec<Endpoint> = "",
+        /// The cluster's name.
+        cluster: Label = "default",
+    }
+}

@@ -1,0 +1,139 @@
+//! The environment and `--set`, laid over the file.
+//!
+//! `CATCHMENT_KAFKA__QUEUE_BYTES=1MiB` and `--set kafka.queue_bytes=1MiB` set the same key: in the environment the levels are
+//! separated by two underscores and the letters are capitals. A librdkafka property has dots in its name, which are one
+//! underscore in the environment: `CATCHMENT_KAFKA__PROPERTIES__LINGER_MS` is `linger.ms`.
+
+use super::catalogue;
+use super::origin::{Origin, Problem};
+use super::properties::PROPERTIES;
+use super::tree::{Content, Node};
+
+/// Environment variables of Catchment begin so.
+pub(super) const PREFIX: &str = "CATCHMENT_";
+
+/// Variables with the prefix that are no keys: the file itself, the commit at build time, and the tests' captures.
+const NO_KEYS: [&str; 3] = ["CATCHMENT_CONFIG", "CATCHMENT_COMMIT", "CATCHMENT_SHARED"];
+
+/// Lays one environment variable over `tree`. A variable without the prefix is not ours.
+pub(super) fn environment(tree: &mut Node, name: &str, value: &str) {
+    let Some(key) = name.strip_prefix(PREFIX).filter(|_| !NO_KEYS.contains(&name)) else { return };
+    let key = key.to_lowercase().replace("__", ".");
+    if is_service_link(name) && !catalogue::keys().iter().any(|known| known.path == key) {
+        return;
+    }
+    let key = match key.split_once(PROPERTIES) {
+        Some(("", property)) => format!("{PROPERTIES}{}", property.replace('_', ".")),
+        _ => key,
+    };
+    put(tree, &key, value, Origin::Environment(name.to_owned()));
+}
+
+/// Lays one `--set KEY=VALUE` over `tree`.
+pub(super) fn argument(tree: &mut Node, argument: &str, problems: &mut Vec<Problem>) {
+    match argument.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => {
+            let key = key.trim();
+            put(tree, key, value, Origin::Set(key.to_owned()));
+        }
+        _ => problems.push(Problem {
+            origin: Origin::Set(argument.to_owned()),
+            key: String::new(),
+            what: "expected KEY=VALUE such as kafka.brokers=kafka-1:9092,kafka-2:9092".to_owned(),
+        }),
+    }
+}
+
+/// The environment variable that sets `key`.
+pub(super) fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"))
+}
+
+fn put(tree: &mut Node, key: &str, value: &str, origin: Origin) {
+    let path: Vec<&str> = match key.strip_prefix(PROPERTIES) {
+        // The rest is one name, dots and all.
+        Some(property) => PROPERTIES.trim_end_matches('.').split('.').chain([property]).collect(),
+        None => key.split('.').collect(),
+    };
+    tree.put(&path, Node { origin, content: Content::Scalar(value.to_owned()) });
+}
+
+/// Kubernetes gives every pod variables about the Services of its namespace; those of a Service named `catchment...` begin
+/// with our prefix and must not stop the node.
+fn is_service_link(name: &str) -> bool {
+    let port = |tail: &str| {
+        let mut parts = tail.split('_');
+        let number = parts.next().is_some_and(|part| part.parse::<u16>().is_ok());
+        let protocol = matches!(parts.next(), Some("TCP" | "UDP" | "SCTP"));
+        number && protocol && matches!(parts.next(), None | Some("PROTO" | "PORT" | "ADDR"))
+    };
+    name.ends_with("_SERVICE_HOST")
+        || name.ends_with("_SERVICE_PORT")
+        || name.contains("_SERVICE_PORT_")
+        || name.ends_with("_PORT")
+        || name.match_indices("_PORT_").any(|(at, found)| port(&name[at + found.len()..]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn set(name: &str) -> Node {
+        let mut tree = Node::empty();
+        environment(&mut tree, name, "x");
+        tree
+    }
+
+    fn keys(mut node: &Node) -> Vec<&str> {
+        let mut keys = Vec::new();
+        while let Content::Map(entries) = &node.content {
+            let Some(entry) = entries.first() else { break };
+            keys.push(entry.key.as_str());
+            node = &entry.value;
+        }
+        keys
+    }
+
+    #[test]
+    fn two_underscores_separate_levels() {
+        assert_eq!(keys(&set("CATCHMENT_KAFKA__QUEUE_BYTES")), ["kafka", "queue_bytes"]);
+        assert_eq!(keys(&set("CATCHMENT_LISTENERS_SHARED")), ["listeners_shared"]);
+        assert_eq!(
+            keys(&set("CATCHMENT_KAFKA__PROPERTIES__LINGER_MS")),
+            ["kafka", "properties", "linger.ms"]
+        );
+        assert_eq!(keys(&set("PATH")), Vec::<&str>::new());
+        assert_eq!(keys(&set("CATCHMENT_CONFIG")), Vec::<&str>::new());
+    }
+
+    #[test]
+    fn property_names_keep_their_dots() {
+        let mut tree = Node::empty();
+        argument(&mut tree, "kafka.properties.linger.ms=5", &mut Vec::new());
+        assert_eq!(keys(&tree), ["kafka", "properties", "linger.ms"]);
+    }
+
+    #[test]
+    fn kubernetes_service_links_are_not_keys() {
+        for name in [
+            "CATCHMENT_SERVICE_HOST",
+            "CATCHMENT_INGEST_SERVICE_PORT",
+            "CATCHMENT_INGEST_SERVICE_PORT_GRPC",
+            "CATCHMENT_INGEST_PORT",
+            "CATCHMENT_INGEST_PORT_2055_UDP",
+            "CATCHMENT_INGEST_PORT_7401_TCP_ADDR",
+        ] {
+            assert_eq!(keys(&set(name)), Vec::<&str>::new(), "{name}");
+        }
+        assert_eq!(keys(&set("CATCHMENT_NODE__PORT_NAME")), ["node", "port_name"], "a slip is still a slip");
+    }
+
+    #[test]
+    fn arguments_without_a_value_are_refused() {
+        for wrong in ["", "kafka.topic", "=x"] {
+            let mut problems = Vec::new();
+            argument(&mut Node::empty(), wrong, &mut problems);
+            assert_eq!(problems.len(), 1, "{wrong:?}");
+        }
+    }
+}

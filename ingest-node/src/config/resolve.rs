@@ -1,0 +1,86 @@
+//! Defaults that depend on the host or on other keys, the short form of the listeners, and secrets in files.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use super::choice::{Acks, Output};
+use super::model::{Config, Listener};
+use super::names::{Label, Secret};
+use super::section::Reading;
+use super::value::Value;
+
+/// The most producers a node has unless told: more bring no speed, but connections.
+const MOST_PRODUCERS: usize = 4;
+
+/// Fills in what the declarations leave open.
+pub(super) fn resolve(config: &mut Config, reading: &mut Reading) {
+    let set = |key: &str| reading.origins.contains_key(key);
+    if !set("node.id")
+        && let Some(name) = host_name()
+    {
+        config.node.id = name;
+    }
+    if !set("node.workers") {
+        config.node.workers = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    }
+    if !set("kafka.producers") {
+        let most = NonZeroUsize::new(MOST_PRODUCERS).expect("not 0");
+        config.kafka.producers = config.node.workers.min(most);
+    }
+    if !set("kafka.idempotence") {
+        config.kafka.idempotence = config.kafka.acks == Acks::All;
+    }
+    if !set("output") && !config.kafka.brokers.is_empty() {
+        config.output = Output::Kafka;
+    }
+    listeners(config, reading);
+    let tls = &mut config.kafka.tls;
+    secret(&mut tls.key_password, tls.key_password_file.as_ref(), "kafka.tls.key_password", reading);
+    let sasl = &mut config.kafka.sasl;
+    secret(&mut sasl.password, sasl.password_file.as_ref(), "kafka.sasl.password", reading);
+}
+
+/// Moves the short form to where everybody looks.
+fn listeners(config: &mut Config, reading: &mut Reading) {
+    const SHORT: &str = "listeners";
+    const LONG: &str = "sources.flow.listeners";
+    if config.listeners.is_empty() {
+        return;
+    }
+    if let Some(long) = reading.origins.get(LONG) {
+        let what = format!("set together with {LONG} ({long}), of which it is the short form; keep one");
+        reading.conflict(SHORT, what);
+        return;
+    }
+    config.sources.flow.listeners = config.listeners.drain(..).map(Listener::at).collect();
+    if let Some(origin) = reading.origins.remove(SHORT) {
+        reading.origins.insert(LONG.to_owned(), origin);
+    }
+}
+
+/// Reads a secret from its file; one line break at the end is not part of it.
+fn secret(secret: &mut Option<Secret>, file: Option<&PathBuf>, key: &str, reading: &mut Reading) {
+    let Some(file) = file else { return };
+    let file_key = format!("{key}_file");
+    if secret.is_some() {
+        reading.conflict(&file_key, format!("set together with {key}; keep one"));
+        return;
+    }
+    match std::fs::read_to_string(file) {
+        Ok(text) => {
+            let text = text.strip_suffix('\n').unwrap_or(&text);
+            match Secret::parse(text.strip_suffix('\r').unwrap_or(text)) {
+                Ok(read) => *secret = Some(read),
+                Err(_) => reading.conflict(&file_key, format!("{} holds no secret", file.display())),
+            }
+        }
+        Err(error) => reading.conflict(&file_key, format!("cannot read {}: {error}", file.display())),
+    }
+}
+
+fn host_name() -> Option<Label> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
+        .ok()
+        .or_else(|| std::env::var("HOSTNAME").ok())?;
+    Label::from_any(name.trim())
+}

@@ -1,0 +1,319 @@
+//! How the model is declared, read and shown.
+//!
+//! `section!` turns one declaration (doc comment, field, type, default, limits) into the struct, its [`Default`], its rows
+//! in the [catalogue](super::catalogue), the code that reads it from a [`Node`] and the code that shows it. There is
+//! therefore no second list of keys that could differ: unknown keys, suggestions, `print-config` and
+//! docs/configuration.md all follow from the declarations in `model/`.
+//!
+//! ```text
+//! section! {
+//!     /// What the section is about.
+//!     Batch {
+//!         /// What the key does.
+//!         age: Duration = "20ms" in "1ms" to "10s",
+//!         /// A default that the program works out, and how the documentation says it.
+//!         workers: NonZeroUsize = "1" (as "available CPUs"),
+//!         /// A section of its own.
+//!         tls: Tls,
+//!     }
+//! }
+//! ```
+
+use std::collections::BTreeMap;
+
+use super::catalogue::{Key, Status};
+use super::origin::{Origin, Problem};
+use super::suggest;
+use super::tree::{Content, Entry as TreeEntry, Node};
+use super::value::{Limits, Refusal, Value};
+
+/// What can stand behind a key: a [`Value`], a list, or a section of more keys.
+pub(super) trait Entry: Sized {
+    /// The default, from its text in the declaration. Sections ignore it.
+    fn initial(default: &str) -> Self;
+
+    /// Takes what was set below `node`; what was not set stays, and what is wrong is reported and stays too.
+    fn read(&mut self, node: &Node, path: &str, limits: Option<Limits>, reading: &mut Reading);
+
+    /// Adds `key` (and, for a section, the keys below it) to the catalogue.
+    fn list(key: Key, keys: &mut Vec<Key>);
+
+    /// Adds what stands here now to `settings`.
+    fn show(&self, path: String, settings: &mut Vec<Setting>);
+}
+
+/// One leaf of a configuration, for `print-config`.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Setting {
+    pub(super) path: String,
+    pub(super) shown: Shown,
+}
+
+/// A leaf's value as text.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Shown {
+    Text(String),
+    /// Something is set, and not to be shown.
+    Redacted,
+    List(Vec<String>),
+    Map(Vec<(String, Shown)>),
+    /// A list of sections; the paths inside are relative.
+    Sections(Vec<Vec<Setting>>),
+}
+
+/// What reading has found so far.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    pub(super) problems: Vec<Problem>,
+    /// The place of every key that was set.
+    pub(super) origins: BTreeMap<String, Origin>,
+}
+
+impl Reading {
+    /// Notes a problem with a value.
+    pub(super) fn problem(&mut self, origin: &Origin, key: &str, what: impl Into<String>) {
+        self.problems.push(Problem { origin: origin.clone(), key: key.to_owned(), what: what.into() });
+    }
+
+    /// Notes that the setting of `key` contradicts another, unless something is wrong with it by itself.
+    pub(super) fn conflict(&mut self, key: &str, what: impl Into<String>) {
+        let about =
+            |problem: &Problem| problem.key.strip_prefix(key).is_some_and(|rest| !rest.starts_with('_'));
+        if !self.problems.iter().any(about) {
+            let origin = self.origin(key);
+            self.problem(&origin, key, what);
+        }
+    }
+
+    /// A doubt about the setting of `key`, to be told as a warning.
+    pub(super) fn doubt(&self, key: &str, what: &str) -> Problem {
+        Problem { origin: self.origin(key), key: key.to_owned(), what: what.to_owned() }
+    }
+
+    fn origin(&self, key: &str) -> Origin {
+        self.origins.get(key).cloned().unwrap_or(Origin::Default)
+    }
+
+    /// The keys of a section; nothing where nothing is set or where it is no section.
+    pub(super) fn section<'n>(&mut self, node: &'n Node, path: &str) -> &'n [TreeEntry] {
+        match &node.content {
+            Content::Map(entries) => entries,
+            Content::Null => &[],
+            Content::Scalar(_) | Content::List(_) => {
+                let what = format!("expected a section (keys below it), found {}", node.describe());
+                self.problem(&node.origin, path, what);
+                &[]
+            }
+        }
+    }
+
+    /// Reports a key that does not exist. The file shows an unknown section with its keys; elsewhere whole keys are written.
+    pub(super) fn unknown(&mut self, entry: &TreeEntry, path: &str) {
+        if let (Content::Map(entries), Origin::Environment(_) | Origin::Set(_)) =
+            (&entry.value.content, &entry.origin)
+        {
+            for inner in entries {
+                self.unknown(inner, &join(path, &inner.key));
+            }
+            return;
+        }
+        let what = suggest::unknown(path, entry);
+        self.problem(&entry.origin, path, what);
+    }
+
+    /// Reads one value, or reports why it is none.
+    pub(super) fn value<T: Value>(&mut self, node: &Node, path: &str, limits: Option<Limits>) -> Option<T> {
+        match &node.content {
+            Content::Null => None,
+            Content::Scalar(text) => self.text(text.trim(), node, path, limits),
+            Content::List(_) | Content::Map(_) => {
+                self.problem(
+                    &node.origin,
+                    path,
+                    format!("expected {}, found {}", T::EXPECTED, node.describe()),
+                );
+                None
+            }
+        }
+    }
+
+    fn text<T: Value>(&mut self, text: &str, node: &Node, path: &str, limits: Option<Limits>) -> Option<T> {
+        let shown = if T::SECRET {
+            "this value".to_owned()
+        } else {
+            Node { origin: Origin::Default, content: Content::Scalar(text.to_owned()) }.describe()
+        };
+        match T::parse_within(text, limits) {
+            Ok(value) => return Some(value),
+            Err(Refusal::Unexpected) => {
+                self.problem(&node.origin, path, format!("expected {}, found {shown}", T::EXPECTED));
+            }
+            Err(Refusal::Because(why)) => self.problem(&node.origin, path, format!("{shown}: {why}")),
+        }
+        None
+    }
+
+    /// Reads a list: a YAML sequence, or text with commas. `one` reads an element.
+    pub(super) fn list<T>(
+        &mut self,
+        node: &Node,
+        path: &str,
+        mut one: impl FnMut(&mut Reading, &Node, &str) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let split;
+        let nodes: &[Node] = match &node.content {
+            Content::Null => return None,
+            Content::List(nodes) => nodes,
+            Content::Scalar(text) => {
+                let scalar = |text: &str| Node {
+                    origin: node.origin.clone(),
+                    content: Content::Scalar(text.trim().to_owned()),
+                };
+                split =
+                    text.split(',').filter(|part| !part.trim().is_empty()).map(scalar).collect::<Vec<_>>();
+                &split
+            }
+            Content::Map(_) => {
+                self.problem(&node.origin, path, "expected a list, found a section");
+                return None;
+            }
+        };
+        self.origins.insert(path.to_owned(), node.origin.clone());
+        let mut items = Vec::with_capacity(nodes.len());
+        for (index, node) in nodes.iter().enumerate() {
+            items.extend(one(self, node, &format!("{path}[{index}]")));
+        }
+        Some(items)
+    }
+}
+
+impl<T: Value> Entry for T {
+    fn initial(default: &str) -> Self {
+        T::parse(default).unwrap_or_else(|_| panic!("the model's default {default:?} is {}", T::EXPECTED))
+    }
+
+    fn read(&mut self, node: &Node, path: &str, limits: Option<Limits>, reading: &mut Reading) {
+        if let Some(value) = reading.value(node, path, limits) {
+            *self = value;
+            reading.origins.insert(path.to_owned(), node.origin.clone());
+        }
+    }
+
+    fn list(key: Key, keys: &mut Vec<Key>) {
+        keys.push(Key { kind: T::KIND, status: Status::Setting, ..key });
+    }
+
+    fn show(&self, path: String, settings: &mut Vec<Setting>) {
+        let text = self.render();
+        let shown = if T::SECRET && !text.is_empty() { Shown::Redacted } else { Shown::Text(text) };
+        settings.push(Setting { path, shown });
+    }
+}
+
+impl<T: Value> Entry for Vec<T> {
+    fn initial(default: &str) -> Self {
+        default.split(',').filter(|text| !text.is_empty()).map(T::initial).collect()
+    }
+
+    fn read(&mut self, node: &Node, path: &str, limits: Option<Limits>, reading: &mut Reading) {
+        let list = reading.list(node, path, |reading, node, path| reading.value(node, path, limits));
+        if let Some(items) = list {
+            *self = items;
+        }
+    }
+
+    fn list(key: Key, keys: &mut Vec<Key>) {
+        keys.push(Key { kind: T::KIND, status: Status::List, ..key });
+    }
+
+    fn show(&self, path: String, settings: &mut Vec<Setting>) {
+        settings.push(Setting { path, shown: Shown::List(self.iter().map(T::render).collect()) });
+    }
+}
+
+/// `outer.inner`, or `inner` at the top.
+pub(super) fn join(outer: &str, inner: &str) -> String {
+    if outer.is_empty() { inner.to_owned() } else { format!("{outer}.{inner}") }
+}
+
+macro_rules! section {
+    (
+        $(#[doc = $about:literal])+
+        $name:ident {
+            $(
+                $(#[doc = $doc:literal])+
+                $field:ident: $type:ty $(= $default:literal $(in $lowest:literal to $highest:literal)? $((as $said:literal))?)?,
+            )+
+        }
+    ) => {
+        $(#[doc = $about])+
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct $name {
+            $($(#[doc = $doc])+ pub $field: $type,)+
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                $name { $($field: <$type as $crate::config::section::Entry>::initial(concat!($($default)?)),)+ }
+            }
+        }
+
+        impl $crate::config::section::Entry for $name {
+            fn initial(_default: &str) -> Self {
+                Self::default()
+            }
+
+            fn read(
+                &mut self,
+                node: &$crate::config::tree::Node,
+                path: &str,
+                _limits: Option<$crate::config::value::Limits>,
+                reading: &mut $crate::config::section::Reading,
+            ) {
+                for entry in reading.section(node, path) {
+                    let path = $crate::config::section::join(path, &entry.key);
+                    match entry.key.as_str() {
+                        $(stringify!($field) => {
+                            let limits = $crate::config::section::limits(&[$($($lowest, $highest)?)?]);
+                            self.$field.read(&entry.value, &path, limits, reading);
+                        })+
+                        _ => reading.unknown(entry, &path),
+                    }
+                }
+            }
+
+            fn list(key: $crate::config::catalogue::Key, keys: &mut Vec<$crate::config::catalogue::Key>) {
+                let outer = key.path.clone();
+                keys.push($crate::config::catalogue::Key {
+                    about: concat!($($about, "\n"),+),
+                    status: $crate::config::catalogue::Status::Section,
+                    ..key
+                });
+                $(<$type as $crate::config::section::Entry>::list(
+                    $crate::config::catalogue::Key {
+                        path: $crate::config::section::join(&outer, stringify!($field)),
+                        about: concat!($($doc, "\n"),+),
+                        default: concat!($($default)?),
+                        said: [$($($said,)?)? ""][0],
+                        limits: $crate::config::section::limits(&[$($($lowest, $highest)?)?]),
+                        ..Default::default()
+                    },
+                    keys,
+                );)+
+            }
+
+            fn show(&self, path: String, settings: &mut Vec<$crate::config::section::Setting>) {
+                $(self.$field.show($crate::config::section::join(&path, stringify!($field)), settings);)+
+            }
+        }
+    };
+}
+pub(super) use section;
+
+/// The limits a declaration gives: none, or the lowest and the highest.
+pub(super) fn limits(given: &[&'static str]) -> Option<Limits> {
+    match given {
+        [lowest, highest] => Some(Limits { lowest, highest }),
+        _ => None,
+    }
+}

@@ -1,0 +1,84 @@
+//! The configuration before it has types: a tree of texts that know where they come from.
+//!
+//! The YAML file becomes the tree first; the environment and `--set` are then laid over it, key by key. Nothing is
+//! interpreted here: `64MiB`, `on` and `7401` are all text until the model asks for a size, a switch or a number, so that
+//! a value means the same in all three sources.
+
+use super::origin::Origin;
+
+/// A value and the place it was written.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Node {
+    pub(super) origin: Origin,
+    pub(super) content: Content,
+}
+
+/// What stands at a place.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Content {
+    /// Nothing: `key:` or `~`. It counts as not set.
+    Null,
+    /// Text, whatever it means.
+    Scalar(String),
+    /// A sequence.
+    List(Vec<Node>),
+    /// A mapping in the order written. Keys are unique.
+    Map(Vec<Entry>),
+}
+
+/// One key of a mapping.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Entry {
+    pub(super) key: String,
+    /// Where the key stands (the value may be lines below).
+    pub(super) origin: Origin,
+    pub(super) value: Node,
+}
+
+impl Node {
+    /// An empty mapping which nobody wrote.
+    pub(super) fn empty() -> Node {
+        Node { origin: Origin::Default, content: Content::Map(Vec::new()) }
+    }
+
+    /// Lays `value` over whatever stands at `path`; mappings on the way are made, and replace anything else there.
+    pub(super) fn put(&mut self, path: &[&str], value: Node) {
+        let Some((first, rest)) = path.split_first() else {
+            *self = value;
+            return;
+        };
+        if !matches!(self.content, Content::Map(_)) {
+            self.content = Content::Map(Vec::new());
+        }
+        let Content::Map(entries) = &mut self.content else { unreachable!("made a mapping above") };
+        let index = entries.iter().position(|entry| entry.key == *first).unwrap_or_else(|| {
+            let origin = value.origin.clone();
+            let child = Node { origin: origin.clone(), content: Content::Map(Vec::new()) };
+            entries.push(Entry { key: (*first).to_owned(), origin, value: child });
+            entries.len() - 1
+        });
+        if rest.is_empty() {
+            entries[index].origin = value.origin.clone();
+        }
+        entries[index].value.put(rest, value);
+    }
+
+    /// What kind of thing this is, for error texts.
+    pub(super) fn describe(&self) -> String {
+        match &self.content {
+            Content::Null => "nothing".to_owned(),
+            Content::Scalar(text) => format!("\"{}\"", abridge(text)),
+            Content::List(_) => "a list".to_owned(),
+            Content::Map(_) => "a section".to_owned(),
+        }
+    }
+}
+
+/// At most 60 characters of `text`, for error texts.
+fn abridge(text: &str) -> String {
+    const LONGEST: usize = 60;
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text.to_owned(),
+    }
+}
