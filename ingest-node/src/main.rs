@@ -1,5 +1,57 @@
-//! Entry of the `ingest-node` binary: everything it does lives in the library beside it.
+//! Entry of the `ingest-node` binary: the command line, and one arm for each thing it can ask for.
 
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::print_stderr,
+    reason = "how log lines look is part of the configuration that these messages are about"
+)]
 
-fn main() {}
+use std::io::Write;
+use std::process::ExitCode;
+
+use ingest_node::cli::{Cli, Command};
+use ingest_node::config::Loaded;
+use ingest_node::healthcheck;
+
+fn main() -> ExitCode {
+    let cli = match Cli::of_process() {
+        Ok(cli) => cli,
+        Err(status) => return status,
+    };
+    let loaded = match cli.load_config() {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(error.exit_code());
+        }
+    };
+    match dispatch(&cli.command.unwrap_or_default(), &loaded) {
+        Ok(status) => status,
+        Err(error) => {
+            eprintln!("ingest-node: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: &Command, loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::CheckConfig => {
+            for warning in &loaded.warnings {
+                eprintln!("warning: {warning}");
+            }
+            writeln!(std::io::stdout(), "configuration ok")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::PrintConfig => {
+            std::io::stdout().write_all(loaded.to_yaml().as_bytes())?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Healthcheck => {
+            let answer = healthcheck::ask(&loaded.config)?;
+            writeln!(std::io::stdout(), "{}", answer.text)?;
+            Ok(if answer.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Run | Command::Decode(_) => anyhow::bail!("this command has not landed yet"),
+    }
+}
