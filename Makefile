@@ -29,11 +29,12 @@ test: ## everything, against a real Kafka
 	@dev/install-packages test
 	dev/services run kafka -- dev/test $(target)
 
-lint: $(cargo_deny) ## formatting, clippy, licences and sources of dependencies, shell scripts
+lint: $(cargo_deny) ## formatting, clippy, licences, sources and reasons of dependencies, shell scripts
 	@dev/install-packages lint
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(cargo_deny) --locked --log-level error check bans licenses sources
+	dev/check-dependencies
 	shellcheck $(shell_scripts)
 
 bench: ## criterion, and instruction counts under callgrind
