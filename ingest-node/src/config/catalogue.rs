@@ -47,6 +47,25 @@ pub(super) fn keys() -> &'static [Key] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Sources;
+
+    #[test]
+    fn defaults_and_limits_are_values_and_agree() {
+        for key in keys() {
+            let Some(Limits { lowest, highest }) = key.limits else { continue };
+            for value in [lowest, highest, key.default] {
+                if key.path.contains("[]") {
+                    continue;
+                }
+                let set = vec![format!("{}={value}", key.path)];
+                // Another key may disagree with an extreme value; the key's own limits may not.
+                let problems =
+                    Config::load(&Sources { set, ..Sources::default() }).err().map(|error| error.to_string());
+                let refused = |text: &str| text.contains("must be from") || text.contains("expected");
+                assert!(!problems.as_deref().is_some_and(refused), "{problems:?}");
+            }
+        }
+    }
 
     #[test]
     fn every_key_is_documented_and_stands_once() {

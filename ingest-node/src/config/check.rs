@@ -10,21 +10,21 @@ use super::origin::Problem;
 use super::section::Reading;
 use super::size::ByteSize;
 
-/// librdkafka's default for `message.max.bytes`.
-const MESSAGE_MAX_BYTES: u64 = 1_000_000;
+/// What a Kafka broker takes by default (`message.max.bytes`), without the overhead.
+const USUAL_MESSAGE: ByteSize = ByteSize::new(1 << 20);
 
 /// Reports contradictions to `reading` and returns what is only doubtful.
 pub(super) fn check(config: &Config, reading: &mut Reading) -> Vec<Problem> {
     addresses(config, reading);
     output(config, reading);
-    batches(config, reading);
     topics(config, reading);
     delivery(config, reading);
     let mut warnings = Vec::new();
+    batches(config, reading, &mut warnings);
     tls(config, reading, &mut warnings);
     sasl(config, reading, &mut warnings);
     if !matches!(config.spool.compression, Compression::None | Compression::Lz4 | Compression::Zstd) {
-        reading.conflict("spool.compression", "the spool compresses with none, lz4 or zstd");
+        reading.conflict(["spool.compression", "spool.dir"], "the spool compresses with none, lz4 or zstd");
     }
     let (flush, shutdown) = (config.kafka.flush_timeout, config.node.shutdown_timeout);
     if flush > shutdown && reading.origins.contains_key("kafka.flush_timeout") {
@@ -37,13 +37,16 @@ pub(super) fn check(config: &Config, reading: &mut Reading) -> Vec<Problem> {
 fn addresses(config: &Config, reading: &mut Reading) {
     let listeners = &config.sources.flow.listeners;
     if listeners.is_empty() {
-        reading.conflict("sources.flow.listeners", "no listener: nothing would be received");
+        reading.conflict(["sources.flow.listeners", "listeners"], "no listener: nothing would be received");
     }
     let mut taken: Vec<SocketAddr> = Vec::new();
     for (index, listener) in listeners.iter().enumerate() {
         if listener.address.port() != 0 && taken.contains(&listener.address) {
             let key = format!("sources.flow.listeners[{index}].address");
-            reading.conflict(&key, format!("{} is listened on twice", listener.address));
+            reading.conflict(
+                [&key, "sources.flow.listeners"],
+                format!("{} is listened on twice", listener.address),
+            );
         }
         taken.push(listener.address);
     }
@@ -57,7 +60,7 @@ fn addresses(config: &Config, reading: &mut Reading) {
             address.is_some_and(|at| at.port() != 0) && other == address
         };
         if let Some((other, _)) = tcp[..index].iter().find(same) {
-            reading.conflict(key, format!("the same address as {other}"));
+            reading.conflict([key, other], format!("the same address as {other}"));
         }
     }
 }
@@ -65,38 +68,43 @@ fn addresses(config: &Config, reading: &mut Reading) {
 fn output(config: &Config, reading: &mut Reading) {
     match config.output {
         Output::Kafka if config.kafka.brokers.is_empty() => {
-            reading.conflict("kafka.brokers", "output is kafka, but no broker is named");
+            reading.conflict(["kafka.brokers", "output"], "output is kafka, but no broker is named");
         }
         Output::File if config.file.path.is_none() => {
-            reading.conflict("file.path", "output is file, but no path is given");
+            reading.conflict(["file.path", "output"], "output is file, but no path is given");
         }
         Output::Kafka | Output::File | Output::Stdout | Output::Discard => {}
     }
 }
 
-fn batches(config: &Config, reading: &mut Reading) {
-    let bytes = config.batch.bytes;
-    if bytes > config.batch.memory {
-        reading.conflict(
-            "batch.bytes",
-            format!("a batch of {bytes} does not fit into batch.memory ({})", config.batch.memory),
-        );
+fn batches(config: &Config, reading: &mut Reading, warnings: &mut Vec<Problem>) {
+    let (bytes, memory) = (config.batch.bytes, config.batch.memory);
+    if bytes > memory {
+        let what = format!("a batch of {bytes} does not fit into batch.memory ({memory})");
+        reading.conflict(["batch.bytes", "batch.memory"], what);
     }
     if config.output != Output::Kafka {
         return;
     }
-    if bytes > config.kafka.queue_bytes {
-        let what =
-            format!("a batch of {bytes} does not fit into kafka.queue_bytes ({})", config.kafka.queue_bytes);
-        reading.conflict("batch.bytes", what);
+    let (queue, producers) = (config.kafka.queue_bytes, config.kafka.producers);
+    if bytes.bytes().saturating_mul(producers.get() as u64) > queue.bytes() {
+        let what = format!("{queue} for {producers} producers is less than a batch ({bytes}) for each");
+        reading.conflict(["kafka.queue_bytes", "batch.bytes"], what);
     }
     let largest = config.kafka.properties.get("message.max.bytes").and_then(|text| text.parse().ok());
-    let largest = largest.unwrap_or(MESSAGE_MAX_BYTES);
-    if bytes > ByteSize::new(largest) {
-        let what = format!(
-            "a batch of {bytes} is more than a Kafka message holds (kafka.properties.message.max.bytes: {largest})"
-        );
-        reading.conflict("batch.bytes", what);
+    match largest.map(ByteSize::new) {
+        Some(largest) if bytes > largest => {
+            let what =
+                format!("a batch of {bytes} is more than kafka.properties.message.max.bytes ({largest})");
+            reading.conflict(["batch.bytes", "kafka.properties.message.max.bytes"], what);
+        }
+        None if bytes > USUAL_MESSAGE => {
+            let what = format!(
+                "brokers take messages of up to {USUAL_MESSAGE} unless told otherwise (message.max.bytes there)"
+            );
+            warnings.push(reading.doubt("batch.bytes", what));
+        }
+        Some(_) | None => {}
     }
 }
 
@@ -112,7 +120,7 @@ fn topics(config: &Config, reading: &mut Reading) {
         let Some(name) = topic else { continue };
         if let Some((other, _)) = topics[..index].iter().find(|(_, other)| other == topic) {
             reading.conflict(
-                key,
+                [key, other],
                 format!("{name} is the topic of {other} too; a consumer could not tell the messages apart"),
             );
         }
@@ -122,7 +130,10 @@ fn topics(config: &Config, reading: &mut Reading) {
 fn delivery(config: &Config, reading: &mut Reading) {
     let kafka = &config.kafka;
     if kafka.idempotence && kafka.acks != Acks::All {
-        reading.conflict("kafka.idempotence", format!("needs kafka.acks: all, which is {}", kafka.acks));
+        reading.conflict(
+            ["kafka.idempotence", "kafka.acks"],
+            format!("needs kafka.acks: all, which is {}", kafka.acks),
+        );
     }
     let Some(level) = kafka.compression_level else { return };
     let levels = match kafka.compression {
@@ -131,7 +142,7 @@ fn delivery(config: &Config, reading: &mut Reading) {
         Compression::Zstd => 1..=12,
         Compression::None | Compression::Snappy => {
             reading.conflict(
-                "kafka.compression_level",
+                ["kafka.compression_level", "kafka.compression"],
                 format!("kafka.compression {} has no levels", kafka.compression),
             );
             return;
@@ -140,7 +151,7 @@ fn delivery(config: &Config, reading: &mut Reading) {
     if !levels.contains(&level) {
         let (codec, lowest, highest) = (kafka.compression, levels.start(), levels.end());
         reading.conflict(
-            "kafka.compression_level",
+            ["kafka.compression_level", "kafka.compression"],
             format!("{codec} has levels from {lowest} to {highest}, found {level}"),
         );
     }
@@ -156,17 +167,20 @@ fn tls(config: &Config, reading: &mut Reading, warnings: &mut Vec<Problem>) {
     for (key, path) in files {
         let Some(path) = path else { continue };
         if !tls.enabled {
-            reading.conflict(key, "has no effect while kafka.tls.enabled is off");
+            reading.conflict([key, "kafka.tls.enabled"], "has no effect while kafka.tls.enabled is off");
         } else if let Err(error) = open(path) {
-            reading.conflict(key, format!("cannot read {}: {error}", path.display()));
+            reading.conflict([key, "kafka.tls.enabled"], format!("cannot read {}: {error}", path.display()));
         }
     }
     if tls.cert_file.is_some() != tls.key_file.is_some() {
-        let key = if tls.cert_file.is_some() { "kafka.tls.key_file" } else { "kafka.tls.cert_file" };
-        reading.conflict(key, "kafka.tls.cert_file and kafka.tls.key_file go together");
+        let mut keys = ["kafka.tls.key_file", "kafka.tls.cert_file"];
+        if tls.key_file.is_some() {
+            keys.reverse();
+        }
+        reading.conflict(keys, "kafka.tls.cert_file and kafka.tls.key_file go together");
     }
     if tls.key_password.is_some() && tls.key_file.is_none() {
-        reading.conflict("kafka.tls.key_file", "a passphrase is set, but no key");
+        reading.conflict(["kafka.tls.key_file", "kafka.tls.key_password"], "a passphrase is set, but no key");
     }
     if tls.insecure_skip_verify {
         let what = "anybody between this node and the brokers can read and change the records";
@@ -184,16 +198,20 @@ fn sasl(config: &Config, reading: &mut Reading, warnings: &mut Vec<Problem>) {
     let sasl = &config.kafka.sasl;
     let Some(mechanism) = sasl.mechanism else {
         if sasl.username.is_some() || sasl.password.is_some() {
-            reading.conflict("kafka.sasl.mechanism", "a user or password is set, but no mechanism");
+            let other = if sasl.username.is_some() { "kafka.sasl.username" } else { "kafka.sasl.password" };
+            reading.conflict(["kafka.sasl.mechanism", other], "a user or password is set, but no mechanism");
         }
         return;
     };
     if sasl.username.is_none() {
-        reading.conflict("kafka.sasl.username", format!("{mechanism} needs a user name"));
+        reading.conflict(
+            ["kafka.sasl.username", "kafka.sasl.mechanism"],
+            format!("{mechanism} needs a user name"),
+        );
     }
     if sasl.password.is_none() {
         reading.conflict(
-            "kafka.sasl.password",
+            ["kafka.sasl.password", "kafka.sasl.mechanism"],
             format!("{mechanism} needs a password (or kafka.sasl.password_file)"),
         );
     }

@@ -10,9 +10,8 @@ use super::origin::{Origin, Problem};
 use super::section::Entry;
 
 /// Keys (a whole one, or all below a section that ends in a dot) and what is not there yet.
-const LATER: [(&str, &str); 7] = [
+const LATER: [(&str, &str); 6] = [
     ("node.grpc", "this release does not serve gRPC"),
-    ("node.stamp_records", "this release does not write the node's name into records"),
     ("templates.retention", "this release keeps templates in memory only"),
     ("pending.", "this release does not hold data that came before its template: it is counted as rejected"),
     ("spool.", "this release has no spool: batches that Kafka does not take in time are dropped and counted"),

@@ -47,7 +47,7 @@ pub struct Loaded {
 }
 
 impl Config {
-    /// Reads all sources, fills in what the host decides (see [`Config::default`] for what it does not) and checks that
+    /// Reads all sources, fills in what depends on the host and checks that
     /// the settings agree with each other.
     ///
     /// # Errors

@@ -12,12 +12,18 @@ use super::tree::{Content, Node};
 /// Environment variables of Catchment begin so.
 pub(super) const PREFIX: &str = "CATCHMENT_";
 
-/// Variables with the prefix that are no keys: the file itself, the commit at build time, and the tests' captures.
-const NO_KEYS: [&str; 3] = ["CATCHMENT_CONFIG", "CATCHMENT_COMMIT", "CATCHMENT_SHARED"];
+/// Variables with the prefix that are no keys: the file itself, the commit at build time, and what the project's own tests and
+/// scripts share (`CATCHMENT_TEST_` begins more of them).
+const NO_KEYS: [&str; 5] =
+    ["CATCHMENT_CONFIG", "CATCHMENT_COMMIT", "CATCHMENT_SHARED", "CATCHMENT_CACHE", "CATCHMENT_SERVICES"];
 
 /// Lays one environment variable over `tree`. A variable without the prefix is not ours.
 pub(super) fn environment(tree: &mut Node, name: &str, value: &str) {
-    let Some(key) = name.strip_prefix(PREFIX).filter(|_| !NO_KEYS.contains(&name)) else { return };
+    let Some(key) =
+        name.strip_prefix(PREFIX).filter(|key| !NO_KEYS.contains(&name) && !key.starts_with("TEST_"))
+    else {
+        return;
+    };
     let key = key.to_lowercase().replace("__", ".");
     if is_service_link(name) && !catalogue::keys().iter().any(|known| known.path == key) {
         return;
@@ -103,7 +109,9 @@ mod tests {
             ["kafka", "properties", "linger.ms"]
         );
         assert_eq!(keys(&set("PATH")), Vec::<&str>::new());
-        assert_eq!(keys(&set("CATCHMENT_CONFIG")), Vec::<&str>::new());
+        for name in ["CATCHMENT_CONFIG", "CATCHMENT_SHARED", "CATCHMENT_TEST_KAFKA"] {
+            assert_eq!(keys(&set(name)), Vec::<&str>::new(), "{name}");
+        }
     }
 
     #[test]

@@ -49,7 +49,7 @@ fn listeners(config: &mut Config, reading: &mut Reading) {
     }
     if let Some(long) = reading.origins.get(LONG) {
         let what = format!("set together with {LONG} ({long}), of which it is the short form; keep one");
-        reading.conflict(SHORT, what);
+        reading.conflict([SHORT, LONG], what);
         return;
     }
     config.sources.flow.listeners = config.listeners.drain(..).map(Listener::at).collect();
@@ -63,7 +63,7 @@ fn secret(secret: &mut Option<Secret>, file: Option<&PathBuf>, key: &str, readin
     let Some(file) = file else { return };
     let file_key = format!("{key}_file");
     if secret.is_some() {
-        reading.conflict(&file_key, format!("set together with {key}; keep one"));
+        reading.conflict([&file_key, key], format!("set together with {key}; keep one"));
         return;
     }
     match std::fs::read_to_string(file) {
@@ -71,10 +71,10 @@ fn secret(secret: &mut Option<Secret>, file: Option<&PathBuf>, key: &str, readin
             let text = text.strip_suffix('\n').unwrap_or(&text);
             match Secret::parse(text.strip_suffix('\r').unwrap_or(text)) {
                 Ok(read) => *secret = Some(read),
-                Err(_) => reading.conflict(&file_key, format!("{} holds no secret", file.display())),
+                Err(_) => reading.conflict([&file_key, key], format!("{} holds no secret", file.display())),
             }
         }
-        Err(error) => reading.conflict(&file_key, format!("cannot read {}: {error}", file.display())),
+        Err(error) => reading.conflict([&file_key, key], format!("cannot read {}: {error}", file.display())),
     }
 }
 

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use super::catalogue::{Key, Status};
 use super::origin::{Origin, Problem};
 use super::suggest;
-use super::tree::{Content, Entry as TreeEntry, Node};
+use super::tree::{self, Content, Entry as TreeEntry, Node};
 use super::value::{Limits, Refusal, Value};
 
 /// What can stand behind a key: a [`Value`], a list, or a section of more keys.
@@ -75,23 +75,21 @@ impl Reading {
         self.problems.push(Problem { origin: origin.clone(), key: key.to_owned(), what: what.into() });
     }
 
-    /// Notes that the setting of `key` contradicts another, unless something is wrong with it by itself.
-    pub(super) fn conflict(&mut self, key: &str, what: impl Into<String>) {
+    /// Notes that the setting of `key` and that of `other` contradict each other, at whichever was set, unless something is
+    /// wrong with `key` by itself.
+    pub(super) fn conflict(&mut self, [key, other]: [&str; 2], what: impl Into<String>) {
         let about =
             |problem: &Problem| problem.key.strip_prefix(key).is_some_and(|rest| !rest.starts_with('_'));
         if !self.problems.iter().any(about) {
-            let origin = self.origin(key);
-            self.problem(&origin, key, what);
+            let origin = self.origins.get(key).or_else(|| self.origins.get(other)).cloned();
+            self.problem(&origin.unwrap_or(Origin::Default), key, what);
         }
     }
 
     /// A doubt about the setting of `key`, to be told as a warning.
-    pub(super) fn doubt(&self, key: &str, what: &str) -> Problem {
-        Problem { origin: self.origin(key), key: key.to_owned(), what: what.to_owned() }
-    }
-
-    fn origin(&self, key: &str) -> Origin {
-        self.origins.get(key).cloned().unwrap_or(Origin::Default)
+    pub(super) fn doubt(&self, key: &str, what: impl Into<String>) -> Problem {
+        let origin = self.origins.get(key).cloned().unwrap_or(Origin::Default);
+        Problem { origin, key: key.to_owned(), what: what.into() }
     }
 
     /// The keys of a section; nothing where nothing is set or where it is no section.
@@ -138,11 +136,7 @@ impl Reading {
     }
 
     fn text<T: Value>(&mut self, text: &str, node: &Node, path: &str, limits: Option<Limits>) -> Option<T> {
-        let shown = if T::SECRET {
-            "this value".to_owned()
-        } else {
-            Node { origin: Origin::Default, content: Content::Scalar(text.to_owned()) }.describe()
-        };
+        let shown = if T::SECRET { "this value".to_owned() } else { tree::quoted(text) };
         match T::parse_within(text, limits) {
             Ok(value) => return Some(value),
             Err(Refusal::Unexpected) => {

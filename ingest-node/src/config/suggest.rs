@@ -11,9 +11,11 @@ use super::tree::{Content, Entry};
 /// What to say about the unknown key at `path`.
 pub(super) fn unknown(path: &str, entry: &Entry) -> String {
     let section = matches!(entry.value.content, Content::Map(_));
+    // The keys inside a list of sections can only be set in the file.
+    let settable = |key: &Key| matches!(entry.origin, Origin::File { .. }) || !key.path.contains("[]");
     // An unknown section is called by its nearest section, else by where its first key belongs.
-    let found = nearest(path, |key| (key.status == Status::Section) == section)
-        .or_else(|| nearest(&first_leaf(path, entry), is_leaf));
+    let found = nearest(path, |key| settable(key) && (key.status == Status::Section) == section)
+        .or_else(|| nearest(&first_leaf(path, entry), |key| settable(key) && is_leaf(key)));
     match (found, &entry.origin) {
         (None, _) => "unknown key".to_owned(),
         (Some(key), Origin::Environment(_)) => {

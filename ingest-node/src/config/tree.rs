@@ -67,18 +67,18 @@ impl Node {
     pub(super) fn describe(&self) -> String {
         match &self.content {
             Content::Null => "nothing".to_owned(),
-            Content::Scalar(text) => format!("\"{}\"", abridge(text)),
+            Content::Scalar(text) => quoted(text),
             Content::List(_) => "a list".to_owned(),
             Content::Map(_) => "a section".to_owned(),
         }
     }
 }
 
-/// At most 60 characters of `text`, for error texts.
-fn abridge(text: &str) -> String {
+/// At most 60 characters of `text` in quotes, for error texts.
+pub(super) fn quoted(text: &str) -> String {
     const LONGEST: usize = 60;
     match text.char_indices().nth(LONGEST) {
-        Some((end, _)) => format!("{}...", &text[..end]),
-        None => text.to_owned(),
+        Some((end, _)) => format!("\"{}...\"", &text[..end]),
+        None => format!("\"{text}\""),
     }
 }

@@ -19,7 +19,10 @@ use super::choice::Output;
 use super::section::section;
 
 section! {
-    /// Keys of the top level.
+    /// The configuration of a node.
+    ///
+    /// `default()` is the node without configuration, apart from what the host decides and only `load` fills in: the name is
+    /// `localhost`, and there is one worker and one producer.
     Config {
         /// This node.
         node: Node,

@@ -51,7 +51,7 @@ section! {
 section! {
     /// Bounds of the template store. A template beyond a bound is not learnt, and counted.
     Templates {
-        /// Templates of one exporter.
+        /// Templates of one exporter, for each observation domain (IPFIX) or source id (NetFlow v9) apart.
         max_per_exporter: NonZeroUsize = "4096" in "1" to "65536",
         /// Templates of all exporters.
         max_total: NonZeroUsize = "1000000" in "1" to "100000000",
