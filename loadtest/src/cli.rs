@@ -1,0 +1,90 @@
+//! The command line: one subcommand each, and what its exit code says.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use clap::{Parser, Subcommand};
+use serde::Serialize;
+
+use crate::generate::{self, RunArgs};
+use crate::replay::{self, ReplayArgs};
+use crate::verify::{self, VerifyArgs};
+
+/// Exporter simulator, replayer and end-to-end verifier for Catchment.
+#[derive(Debug, Parser)]
+#[command(name = "loadtest", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Simulate exporters: send generated NetFlow, IPFIX and sFlow
+    Run(RunArgs),
+    /// Send the datagrams of captures (pcap, pcapng) again
+    Replay(ReplayArgs),
+    /// Consume what a run sent from Kafka and account for every record and every value
+    Verify(VerifyArgs),
+}
+
+impl Cli {
+    /// Runs the command; exit code 0 only where nothing was lost or different.
+    pub fn execute(self) -> ExitCode {
+        match self.command.execute() {
+            Ok(true) => ExitCode::SUCCESS,
+            Ok(false) => ExitCode::FAILURE,
+            Err(error) => {
+                complain(&error);
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+impl Command {
+    fn execute(self) -> anyhow::Result<bool> {
+        let stop = stop_on_signals()?;
+        let stopped = || stop.load(Ordering::Relaxed);
+        match self {
+            Self::Run(args) => {
+                let report = generate::run(&args, &stopped)?;
+                print_line("run", &report)?;
+                Ok(report.send_errors == 0)
+            }
+            Self::Replay(args) => {
+                let report = replay::run(&args, &stopped)?;
+                print_line("replay", &report)?;
+                Ok(report.send_errors == 0)
+            }
+            Self::Verify(args) => {
+                let report = verify::run(&args, &stopped)?;
+                print!("{}", report.account);
+                print_line("verify", &report)?;
+                Ok(report.is_exact())
+            }
+        }
+    }
+}
+
+/// A flag that SIGINT and SIGTERM raise; a second one ends the process at once.
+fn stop_on_signals() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM] {
+        signal_hook::flag::register_conditional_default(signal, Arc::clone(&stop))?;
+        signal_hook::flag::register(signal, Arc::clone(&stop))?;
+    }
+    Ok(stop)
+}
+
+/// One JSON line `{"kind":report}` on standard output.
+fn print_line(kind: &str, report: &impl Serialize) -> anyhow::Result<()> {
+    println!("{}", serde_json::json!({ kind: report }));
+    Ok(())
+}
+
+#[allow(clippy::print_stderr, reason = "a command's complaint goes to standard error")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("loadtest: {error:#}");
+}

@@ -1,0 +1,22 @@
+//! Catchment's load tests: an exporter simulator, a replayer and an end-to-end verifier.
+//!
+//! The generator and the verifier never talk to each other. Both compute the same records from the same options
+//! ([`workload`], [`model`]), so the verifier knows each value that must come out of Kafka without having seen what was
+//! sent; it knows only the published protobuf contract and none of the node's code.
+
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod duration;
+pub mod encode;
+pub mod generate;
+pub mod identity;
+pub mod model;
+pub mod pacer;
+pub mod process_time;
+pub mod replay;
+pub mod topic;
+pub mod train;
+pub mod transmit;
+pub mod verify;
+pub mod workload;
