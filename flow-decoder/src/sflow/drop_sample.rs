@@ -1,0 +1,216 @@
+//! Drop notifications: a packet that the agent discarded, and why (sFlow Dropped Packet Notification Structures).
+//!
+//! ```text
+//! discarded packet (0:5): sequence 4 | source class 4 | source index 4 | drops 4 | input ifIndex 4 | output ifIndex 4
+//!                         | reason 4 | records 4
+//! 0:1036 egress queue: queue 4        0:1037 ACL: number 4 | name opaque<> | direction 4 (0 unknown, 1 ingress, 2 egress)
+//! 0:1038 function: name opaque<>      0:1041 hardware trap: group opaque<> | trap opaque<>
+//! ```
+
+use super::datagram::{Origin, Sample};
+use super::fields::{Source, drops, write_structure};
+use super::flow_record::{Known, SampledPacket};
+use super::flow_sample::record_path;
+use super::records::{Record, Records};
+use super::xdr;
+use crate::cursor::{Cursor, EndOfInput};
+use crate::datagram::Context;
+use crate::elements;
+use crate::error::{Malformed, Reason};
+use crate::protobuf::RecordWriter;
+use crate::sink::{Sink, Stream};
+
+struct Head {
+    source: Source,
+    drops: u32,
+    input: u32,
+    output: u32,
+    reason: u32,
+}
+
+fn head(sample: &Sample<'_>) -> Result<Head, EndOfInput> {
+    let mut cursor = sample.head;
+    Ok(Head {
+        source: Source { sequence: cursor.u32()?, class: cursor.u32()?, index: cursor.u32()? },
+        drops: cursor.u32()?,
+        input: cursor.u32()?,
+        output: cursor.u32()?,
+        reason: cursor.u32()?,
+    })
+}
+
+/// What the records say about the drop itself.
+#[derive(Default)]
+struct Circumstances<'a> {
+    egress_queue: Option<u32>,
+    acl: Option<Acl<'a>>,
+    function: Option<&'a [u8]>,
+}
+
+struct Acl<'a> {
+    number: u32,
+    name: &'a [u8],
+    direction: u32,
+}
+
+impl<'a> Circumstances<'a> {
+    fn read(&mut self, record: &Record<'a>) -> Result<Known, Malformed> {
+        self.fields(record.data_format, record.body)
+            .map_err(|end| Malformed::end(Reason::SampleRecord, end).within(record_path(record.number)))
+    }
+
+    fn fields(&mut self, data_format: u32, mut body: Cursor<'a>) -> Result<Known, EndOfInput> {
+        let body = &mut body;
+        match data_format {
+            1036 => drop(self.egress_queue.get_or_insert(body.u32()?)),
+            1037 => {
+                let acl = Acl { number: body.u32()?, name: xdr::opaque(body)?, direction: body.u32()? };
+                self.acl.get_or_insert(acl);
+            }
+            1038 => drop(self.function.get_or_insert(xdr::opaque(body)?)),
+            1041 => {
+                xdr::opaque(body)?; // the group, which the reason tells already
+                self.function.get_or_insert(xdr::opaque(body)?);
+            }
+            _ => return Ok(Known::No),
+        }
+        Ok(Known::Yes)
+    }
+
+    fn write(&self, writer: &mut RecordWriter<'_>) {
+        writer.uint(drops::EGRESS_QUEUE, self.egress_queue.map_or(0, u64::from));
+        if let Some(acl) = &self.acl {
+            writer.uint(drops::ACL_NUMBER, u64::from(acl.number));
+            writer.text(drops::ACL_NAME, acl.name);
+            writer.uint(drops::ACL_DIRECTION, u64::from(acl.direction));
+        }
+        writer.text(drops::FUNCTION, self.function.unwrap_or_default());
+    }
+}
+
+/// Writes the drop record of a sample.
+pub(super) fn decode<S: Sink>(context: &mut Context<'_, S>, origin: &Origin<'_>, sample: &Sample<'_>) {
+    let head = match head(sample) {
+        Ok(head) => head,
+        Err(end) => return context.damaged(Malformed::end(Reason::SampleMalformed, end), sample.path),
+    };
+    let mut packet = SampledPacket::default();
+    let mut circumstances = Circumstances::default();
+    let records = || Records::new(sample.records, sample.record_count);
+    for record in records() {
+        let read = record.and_then(|record| match packet.read(&record)? {
+            Known::Yes => Ok(Known::Yes),
+            Known::No => circumstances.read(&record),
+        });
+        if let Err(error) = read {
+            context.damaged(error, sample.path);
+        }
+    }
+    context.statistics.records[Stream::Drops as usize] += 1;
+    let Some(batch) = context.sink.batch(Stream::Drops) else { return };
+    let mut writer = batch.begin();
+    origin.write_sample(&mut writer, &head.source);
+    writer.uint(drops::DROPS, u64::from(head.drops));
+    writer.uint(drops::IN_IF, u64::from(head.input));
+    writer.uint(drops::OUT_IF, u64::from(head.output));
+    writer.uint(drops::REASON, u64::from(head.reason));
+    writer.bytes(drops::REASON_NAME, reason_name(head.reason).as_bytes());
+    let nested = writer.begin_nested(drops::PACKET);
+    packet.write(&mut writer);
+    writer.end_nested(nested);
+    circumstances.write(&mut writer);
+    writer.bytes(drops::ZONE, origin.zone.as_bytes());
+    writer.bytes(drops::COLLECTOR_NODE, origin.collector_node.as_bytes());
+    for record in records().flatten().filter(|record| !has_fields(record)) {
+        let name = elements::sflow_flow_record(record.enterprise(), record.format());
+        write_structure(&mut writer, drops::STRUCTURES, &record, name, record.body.rest());
+    }
+    let len = writer.finish();
+    context.sink.written(Stream::Drops, len);
+}
+
+/// Whether a record of this format fills fields of a drop record; a damaged one does not come a second time as bytes.
+fn has_fields(record: &Record<'_>) -> bool {
+    matches!(
+        record.data_format,
+        1..=4 | 1001..=1004 | 1006 | 1007 | 1012 | 1020 | 1036..=1038 | 1041
+    )
+}
+
+/// Name of a drop reason; empty where it has none. Below 256 they are ICMP "destination unreachable" codes.
+fn reason_name(reason: u32) -> &'static str {
+    let (names, first): (&[&str], u32) = if reason < 256 { (&UNREACHABLE, 0) } else { (&DISCARDED, 256) };
+    names.get((reason - first) as usize).copied().unwrap_or_default()
+}
+
+/// Reasons from 0 on.
+const UNREACHABLE: [&str; 16] = [
+    "net_unreachable",
+    "host_unreachable",
+    "protocol_unreachable",
+    "port_unreachable",
+    "frag_needed",
+    "src_route_failed",
+    "dst_net_unknown",
+    "dst_host_unknown",
+    "src_host_isolated",
+    "dst_net_prohibited",
+    "dst_host_prohibited",
+    "dst_net_tos_unreachable",
+    "dst_host_tos_unreachable",
+    "comm_admin_prohibited",
+    "host_precedence_violation",
+    "precedence_cutoff",
+];
+
+/// Reasons from 256 on.
+const DISCARDED: [&str; 48] = [
+    "unknown",
+    "ttl_exceeded",
+    "acl",
+    "no_buffer_space",
+    "red",
+    "traffic_shaping",
+    "pkt_too_big",
+    "src_mac_is_multicast",
+    "vlan_tag_mismatch",
+    "ingress_vlan_filter",
+    "ingress_spanning_tree_filter",
+    "port_list_is_empty",
+    "port_loopback_filter",
+    "blackhole_route",
+    "non_ip",
+    "uc_dip_over_mc_dmac",
+    "dip_is_loopback_address",
+    "sip_is_mc",
+    "sip_is_loopback_address",
+    "ip_header_corrupted",
+    "ipv4_sip_is_limited_bc",
+    "ipv6_mc_dip_reserved_scope",
+    "ipv6_mc_dip_interface_local_scope",
+    "unresolved_neigh",
+    "mc_reverse_path_forwarding",
+    "non_routable_packet",
+    "decap_error",
+    "overlay_smac_is_mc",
+    "unknown_l2",
+    "unknown_l3",
+    "unknown_l3_exception",
+    "unknown_buffer",
+    "unknown_tunnel",
+    "unknown_l4",
+    "sip_is_unspecified",
+    "mlag_port_isolation",
+    "blackhole_arp_neigh",
+    "src_mac_is_dmac",
+    "dmac_is_reserved",
+    "sip_is_class_e",
+    "mc_dmac_mismatch",
+    "sip_is_dip",
+    "dip_is_local_network",
+    "dip_is_link_local",
+    "overlay_smac_is_dmac",
+    "egress_vlan_filter",
+    "uc_reverse_path_forwarding",
+    "split_horizon",
+];
