@@ -353,7 +353,16 @@ impl RecordWriter<'_> {
         end - start
     }
 
+    #[inline]
     fn delimited_head(&mut self, tag: Tag, len: usize) {
+        if len < 0x80 {
+            let tag_len = usize::from(tag.len);
+            let window = self.window::<4>();
+            window[..2].copy_from_slice(&tag.bytes.to_le_bytes());
+            window[tag_len] = len as u8;
+            self.at += tag_len + 1;
+            return;
+        }
         self.raw(&tag.bytes.to_le_bytes()[..usize::from(tag.len)]);
         self.varint(len as u64);
     }
