@@ -24,7 +24,7 @@ pub enum Layer {
 }
 
 /// Layers that are kept; a packet with more shows the outermost.
-const MAX_LAYERS: usize = 24;
+pub(super) const MAX_LAYERS: usize = 24;
 
 /// The layers whose headers are there, outermost first.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -130,26 +130,32 @@ enum Inside {
 /// Reads the headers of a sampled packet.
 pub fn parse(link: LinkType, bytes: &[u8]) -> Headers<'_> {
     let mut headers = Headers::default();
-    let Headers { outer, tunnel, inner, layers } = &mut headers;
-    let mut rest = bytes;
-    let mut next = match link {
-        LinkType::Ethernet => Next::Ethernet,
-        LinkType::Ppp => Next::Ppp,
-        LinkType::Ip => Next::Ip,
-        LinkType::Mpls => Next::Mpls,
-    };
-    next = packet(outer, layers, &mut rest, next);
-    for depth in 0..MAX_TUNNELS {
-        let Next::Inside(kind, id, inside) = next else { break };
-        let first = inside_of(inside);
-        if depth == 0 {
-            *tunnel = Some(Tunnel { kind, id });
-            next = packet(inner, layers, &mut rest, first);
-        } else {
-            next = packet(&mut Packet::default(), layers, &mut rest, first);
+    headers.read(link, bytes);
+    headers
+}
+
+impl<'a> Headers<'a> {
+    /// Reads the headers of a sampled packet into headers that are still empty, which saves moving them.
+    pub fn read(&mut self, link: LinkType, bytes: &'a [u8]) {
+        let mut rest = bytes;
+        let first = match link {
+            LinkType::Ethernet => Next::Ethernet,
+            LinkType::Ppp => Next::Ppp,
+            LinkType::Ip => Next::Ip,
+            LinkType::Mpls => Next::Mpls,
+        };
+        let mut next = packet(&mut self.outer, &mut self.layers, &mut rest, first);
+        for depth in 0..MAX_TUNNELS {
+            let Next::Inside(kind, id, inside) = next else { return };
+            let first = inside_of(inside);
+            next = if depth == 0 {
+                self.tunnel = Some(Tunnel { kind, id });
+                packet(&mut self.inner, &mut self.layers, &mut rest, first)
+            } else {
+                packet(&mut Packet::default(), &mut self.layers, &mut rest, first)
+            };
         }
     }
-    headers
 }
 
 fn inside_of(inside: Inside) -> Next {

@@ -1,6 +1,7 @@
 //! Sampled headers as fields of a flow record.
 
-use super::{Addresses, Fragment, Headers, Ip, Packet, Tunnel};
+use super::layers::MAX_LAYERS;
+use super::{Addresses, Fragment, Headers, Ip, Layers, Packet, Tunnel};
 use crate::protobuf::RecordWriter;
 use crate::record::flow;
 
@@ -12,9 +13,7 @@ impl Headers<'_> {
             tunnel.write(writer);
             self.inner.write_inner(writer);
         }
-        // Zipped twice rather than collected: both are at most a few dozen entries in registers and on the stack.
-        writer.packed(flow::LAYER_STACK, self.layers.iter().map(|(layer, _)| layer as u64));
-        writer.packed(flow::LAYER_SIZE, self.layers.iter().map(|(_, size)| u64::from(size)));
+        self.layers.write(writer);
     }
 }
 
@@ -106,6 +105,51 @@ impl Tunnel {
     fn write(self, writer: &mut RecordWriter<'_>) {
         writer.uint(flow::TUNNEL_TYPE, self.kind as u64);
         writer.uint(flow::TUNNEL_ID, self.id);
+    }
+}
+
+impl Layers {
+    /// Writes the two packed fields. They are small and in every record, so each is encoded on the stack and copied once.
+    fn write(&self, writer: &mut RecordWriter<'_>) {
+        let (mut kinds, mut sizes) = (Packed::default(), Packed::default());
+        for (layer, size) in self.iter() {
+            kinds.push(layer as u16);
+            sizes.push(size);
+        }
+        writer.bytes(flow::LAYER_STACK, kinds.as_bytes());
+        writer.bytes(flow::LAYER_SIZE, sizes.as_bytes());
+    }
+}
+
+/// The body of a packed field with a small number for each layer.
+struct Packed {
+    bytes: [u8; 3 * MAX_LAYERS],
+    len: usize,
+}
+
+impl Default for Packed {
+    fn default() -> Self {
+        Self { bytes: [0; 3 * MAX_LAYERS], len: 0 }
+    }
+}
+
+impl Packed {
+    /// Adds a varint, of three bytes at most.
+    fn push(&mut self, mut value: u16) {
+        while value >= 0x80 {
+            self.byte(value as u8 | 0x80);
+            value >>= 7;
+        }
+        self.byte(value as u8);
+    }
+
+    fn byte(&mut self, byte: u8) {
+        self.bytes[self.len] = byte;
+        self.len += 1;
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
     }
 }
 

@@ -10,7 +10,7 @@
 use super::flow_record::{Length, SampledPacket};
 use super::xdr;
 use crate::cursor::{Cursor, EndOfInput};
-use crate::packet::{self, Addresses, Ip, LinkType, Packet};
+use crate::packet::{Addresses, Ip, LinkType, Packet};
 
 pub(super) const HEADER: u32 = 1;
 pub(super) const ETHERNET: u32 = 2;
@@ -47,10 +47,14 @@ fn parse<'a>(packet: &mut SampledPacket<'a>, protocol: u32, frame_length: u32, b
     if matches!(packet.length, Length::Frame(_)) {
         return; // the first header counts
     }
+    let before = packet.length != Length::Unknown; // fields from another record
     packet.length.offer(Length::Frame(frame_length));
     if let Some(link) = link_type(protocol) {
-        let fields = std::mem::replace(&mut packet.headers, packet::parse(link, bytes)).outer;
-        fill(&mut packet.headers.outer, &fields);
+        let fields = before.then(|| std::mem::take(&mut packet.headers.outer));
+        packet.headers.read(link, bytes);
+        if let Some(fields) = fields {
+            fill(&mut packet.headers.outer, &fields);
+        }
     }
 }
 
