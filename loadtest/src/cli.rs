@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::{Parser, Subcommand};
 use serde::Serialize;
 
+use crate::demo::{self, DemoArgs};
 use crate::generate::{self, RunArgs};
 use crate::replay::{self, ReplayArgs};
 use crate::verify::{self, VerifyArgs};
@@ -27,6 +28,8 @@ enum Command {
     Replay(ReplayArgs),
     /// Consume what a run sent from Kafka and account for every record and every value
     Verify(VerifyArgs),
+    /// Show the product at work: embedded broker, one node, recorded traffic, a live view
+    Demo(DemoArgs),
 }
 
 impl Cli {
@@ -64,6 +67,7 @@ impl Command {
                 print_line("verify", &report)?;
                 Ok(report.is_exact())
             }
+            Self::Demo(args) => demo::run(&args, &stopped),
         }
     }
 }

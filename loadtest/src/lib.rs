@@ -7,11 +7,15 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+pub mod demo;
 pub mod duration;
 pub mod encode;
 pub mod generate;
+pub mod http;
 pub mod identity;
 pub mod model;
+pub mod node_ledger;
+pub mod node_process;
 pub mod pacer;
 pub mod process_time;
 pub mod replay;
