@@ -102,7 +102,7 @@ impl Plan {
                 Op::Bytes => out.bytes(step.tag, octets(scene, record, step)),
                 Op::Text => out.text(step.tag, octets(scene, record, step)),
                 Op::PackedOne => {
-                    out.packed(step.tag, Some(number(scene, record, step)).filter(|&value| value != 0))
+                    out.packed(step.tag, Some(number(scene, record, step)).filter(|&value| value != 0));
                 }
                 _ => out.uint(step.tag, value(scene, record, step)),
             }
