@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::demo::{self, DemoArgs};
 use crate::generate::{self, RunArgs};
+use crate::measure::{self, MeasureArgs};
 use crate::replay::{self, ReplayArgs};
 use crate::verify::{self, VerifyArgs};
 
@@ -28,6 +29,8 @@ enum Command {
     Replay(ReplayArgs),
     /// Consume what a run sent from Kafka and account for every record and every value
     Verify(VerifyArgs),
+    /// Measure what a record costs a node: its records per second of CPU time, end to end
+    Measure(MeasureArgs),
     /// Show the product at work: embedded broker, one node, recorded traffic, a live view
     Demo(DemoArgs),
 }
@@ -66,6 +69,14 @@ impl Command {
                 print!("{}", report.account);
                 print_line("verify", &report)?;
                 Ok(report.is_exact())
+            }
+            Self::Measure(args) => {
+                let report = measure::run(&args, &stopped)?;
+                if let Some(verified) = &report.verified {
+                    print!("{}", verified.account);
+                }
+                print_line("measure", &report)?;
+                Ok(report.is_sound())
             }
             Self::Demo(args) => demo::run(&args, &stopped),
         }

@@ -13,6 +13,7 @@ pub mod encode;
 pub mod generate;
 pub mod http;
 pub mod identity;
+pub mod measure;
 pub mod model;
 pub mod node_ledger;
 pub mod node_process;
