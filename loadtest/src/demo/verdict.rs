@@ -77,7 +77,7 @@ mod tests {
     fn ended(in_flight: u64, status: i32) -> Ended {
         let text = format!(
             r#"{{"ledger":{{"datagrams":{{"arrived":10,"received":10,"decoded":10}},
-                "streams":{{"flow":{{"produced":1200,"delivered":1200,"in_flight":{in_flight},"dropped":{{}}}}}}}}}}"#
+                "streams":{{"flow":{{"produced":1200,"delivered":1200,"in_flight":{in_flight}}}}}}}}}"#
         );
         let status = Some(ExitStatus::from_raw(status << 8));
         Ended { status, ledger: Ledger::of_json(&text), cpu: None, log: String::new() }
