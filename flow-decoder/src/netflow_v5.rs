@@ -4,7 +4,7 @@
 //! header  0 version | 2 count | 4 sysUpTime ms | 8 unix seconds | 12 nanoseconds        16 octets: v1
 //!         16 flow sequence | 20 engine type, engine id, sampling mode (2 bits) and interval (14)   24: v5
 //!         16 flow sequence | 20 reserved                                                            24: v7
-//! record  52 octets (v1), 48 (v5), 52 (v7): the element lists below
+//! record  48 octets (v1, v5), 52 (v7): the element lists below
 //! ```
 
 use std::sync::Arc;
@@ -41,7 +41,7 @@ const V1: &[(u16, u16)] = &[
     (4, 1),
     (5, 1),
     (6, 1),
-    (PADDING, 11),
+    (PADDING, 7),
 ];
 
 /// (element, octets) of a v5 record.

@@ -5,8 +5,16 @@
 
 #![forbid(unsafe_code)]
 
+pub mod app;
 pub mod cli;
 pub mod config;
+pub mod flow;
 pub mod healthcheck;
+pub mod http;
 pub mod ledger;
+pub mod logging;
+pub mod metrics;
+pub mod node;
 pub mod output;
+pub mod source;
+pub mod status;

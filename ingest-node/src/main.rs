@@ -9,6 +9,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use ingest_node::app;
 use ingest_node::cli::{Cli, Command};
 use ingest_node::config::Loaded;
 use ingest_node::healthcheck;
@@ -25,7 +26,7 @@ fn main() -> ExitCode {
             return ExitCode::from(error.exit_code());
         }
     };
-    match dispatch(&cli.command.unwrap_or_default(), &loaded) {
+    match dispatch(&cli, &loaded) {
         Ok(status) => status,
         Err(error) => {
             eprintln!("ingest-node: {error:#}");
@@ -34,8 +35,9 @@ fn main() -> ExitCode {
     }
 }
 
-fn dispatch(command: &Command, loaded: &Loaded) -> anyhow::Result<ExitCode> {
-    match command {
+fn dispatch(cli: &Cli, loaded: &Loaded) -> anyhow::Result<ExitCode> {
+    match cli.command.as_ref().unwrap_or(&Command::Run) {
+        Command::Run => app::run(cli, loaded).map(|()| ExitCode::SUCCESS),
         Command::CheckConfig => {
             for warning in &loaded.warnings {
                 eprintln!("warning: {warning}");
@@ -52,6 +54,6 @@ fn dispatch(command: &Command, loaded: &Loaded) -> anyhow::Result<ExitCode> {
             writeln!(std::io::stdout(), "{}", answer.text)?;
             Ok(if answer.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        Command::Run | Command::Decode(_) => anyhow::bail!("this command has not landed yet"),
+        Command::Decode(_) => anyhow::bail!("this command has not landed yet"),
     }
 }

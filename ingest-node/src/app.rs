@@ -1,0 +1,133 @@
+//! `ingest-node run`: open everything, read until told to stop, drain, give the account.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::cli::Cli;
+use crate::config::{Config, Loaded};
+use crate::http;
+use crate::ledger::Ledger;
+use crate::logging::Logging;
+use crate::node::Node;
+
+/// Threads of the control plane.
+const CONTROL_THREADS: usize = 2;
+/// How often recorded histograms are folded into their buckets.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Runs the node until a signal ends it, or the reader of its output leaves.
+///
+/// # Errors
+/// Where something cannot be opened.
+pub fn run(cli: &Cli, loaded: &Loaded) -> anyhow::Result<()> {
+    let logging = Logging::start(&loaded.config.log);
+    for warning in &loaded.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .thread_name("control")
+        .enable_all()
+        .build()
+        .context("cannot start the control threads")?;
+    let ledger = runtime.block_on(serve(cli, &loaded.config, &logging))?;
+    runtime.shutdown_background();
+    report(&ledger);
+    Ok(())
+}
+
+async fn serve(cli: &Cli, config: &Config, logging: &Logging) -> anyhow::Result<Ledger> {
+    let mut signals = Signals::open().context("cannot watch for signals")?;
+    let node = Arc::new(Node::open(config)?);
+    let listener = http::bind(config.node.http).await?;
+    tracing::info!(address = %listener.local_addr()?, "serving http");
+    tokio::spawn(http::serve(listener, node.clone()));
+    if let Some(address) = config.health.listen {
+        let listener = http::bind(address).await?;
+        tracing::info!(address = %listener.local_addr()?, "serving probes");
+        tokio::spawn(http::serve_probes(listener, node.clone()));
+    }
+    tokio::spawn(upkeep(node.clone()));
+    node.start().context("cannot start a worker thread")?;
+
+    loop {
+        tokio::select! {
+            _ = signals.terminate.recv() => {
+                tracing::info!(signal = "SIGTERM", "stopping");
+                break;
+            }
+            _ = signals.interrupt.recv() => {
+                tracing::info!(signal = "SIGINT", "stopping");
+                break;
+            }
+            () = node.output().closed() => {
+                tracing::info!("stopping: the reader of the output has left");
+                break;
+            }
+            _ = signals.reload.recv() => reload(cli, &node, logging),
+        }
+    }
+    node.stopping();
+    let (sources_until, output_until) = deadlines(config, Instant::now());
+    let draining = node.clone();
+    tokio::task::spawn_blocking(move || draining.drain(sources_until, output_until)).await?;
+    Ok(node.status().ledger)
+}
+
+/// Until when sources may read, and until when the output may deliver: the flush has the last part of the whole time.
+fn deadlines(config: &Config, now: Instant) -> (Instant, Instant) {
+    let whole = config.node.shutdown_timeout;
+    let flush = config.kafka.flush_timeout.min(whole / 2);
+    (now + (whole - flush), now + whole)
+}
+
+/// Takes over what can change without a restart from the same file, environment and arguments.
+fn reload(cli: &Cli, node: &Node, logging: &Logging) {
+    match cli.load_config() {
+        Err(error) => tracing::error!("configuration not reloaded: {error}"),
+        Ok(loaded) => {
+            logging.set_level(loaded.config.log.level);
+            match node.set_config(&loaded.config) {
+                Ok(()) => tracing::info!("configuration reloaded"),
+                Err(needed) => tracing::warn!("configuration not reloaded: {needed}"),
+            }
+        }
+    }
+}
+
+async fn upkeep(node: Arc<Node>) {
+    let mut every = tokio::time::interval(UPKEEP_EVERY);
+    loop {
+        every.tick().await;
+        node.metrics().upkeep();
+    }
+}
+
+/// The account at exit, on standard error: one JSON line for programs, one for people.
+fn report(ledger: &Ledger) {
+    let mut stderr = std::io::stderr().lock();
+    let json = serde_json::json!({ "ledger": ledger });
+    // Nobody is left to tell when standard error is closed.
+    let _ = writeln!(stderr, "{json}\n{ledger}");
+}
+
+/// The signals the node listens to.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    reload: Signal,
+}
+
+impl Signals {
+    fn open() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            reload: signal(SignalKind::hangup())?,
+        })
+    }
+}

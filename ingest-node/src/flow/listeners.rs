@@ -1,0 +1,117 @@
+//! The flow source's listeners: ports, zones, receive buffers, and who may send.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use flow_decoder::ZoneId;
+use udp_receiver::{BindError, Gro, Sharing, Socket, SocketOptions, Steering, bind_group};
+
+use crate::config::{self, Config, Prefix};
+use crate::source::InputStatistics;
+
+/// All listeners, in the order of the configuration.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    list: Vec<Listener>,
+    labels: Vec<Arc<str>>,
+}
+
+/// One open listener.
+#[derive(Debug)]
+pub struct Listener {
+    /// Where it listens, with the real port.
+    pub address: SocketAddr,
+    /// Octets that each of its sockets was granted.
+    pub receive_buffer: usize,
+    zone: ZoneId,
+    label: Arc<str>,
+}
+
+impl Listener {
+    /// Its statistics before anything is counted.
+    pub(crate) fn statistics(&self) -> InputStatistics {
+        InputStatistics {
+            address: self.address.to_string(),
+            zone: self.label.to_string(),
+            receive_buffer: self.receive_buffer,
+            ..InputStatistics::default()
+        }
+    }
+}
+
+impl Listeners {
+    /// Opens all; the second value is each worker's sockets, one a listener.
+    pub(crate) fn open(config: &Config, workers: usize) -> Result<(Self, Vec<Vec<Socket>>), BindError> {
+        let mut listeners = Self { list: Vec::new(), labels: vec!["".into()] };
+        let mut sockets: Vec<Vec<Socket>> = (0..workers).map(|_| Vec::new()).collect();
+        for settings in &config.sources.flow.listeners {
+            let group = bind_group(settings.address, workers, &socket_options(config, settings))?;
+            for warning in group.warnings() {
+                tracing::warn!(listener = %group.local_address(), "{warning}");
+            }
+            let label = settings.zone.as_ref().map_or("", config::Label::as_str);
+            let zone = listeners.zone_of(label);
+            listeners.list.push(Listener {
+                address: group.local_address(),
+                receive_buffer: group.receive_buffer(),
+                zone,
+                label: label.into(),
+            });
+            for (of_worker, socket) in sockets.iter_mut().zip(group.into_sockets()) {
+                of_worker.push(socket);
+            }
+        }
+        Ok((listeners, sockets))
+    }
+
+    pub(crate) fn as_slice(&self) -> &[Listener] {
+        &self.list
+    }
+
+    /// The zone of each listener.
+    pub(crate) fn zones(&self) -> impl Iterator<Item = ZoneId> + '_ {
+        self.list.iter().map(|listener| listener.zone)
+    }
+
+    /// Labels by zone.
+    pub(crate) fn zone_labels(&self) -> Vec<Arc<str>> {
+        self.labels.clone()
+    }
+
+    fn zone_of(&mut self, label: &str) -> ZoneId {
+        let known = self.labels.iter().position(|of| &**of == label);
+        let index = known.unwrap_or_else(|| {
+            self.labels.push(label.into());
+            self.labels.len() - 1
+        });
+        ZoneId(index as u16)
+    }
+}
+
+fn socket_options(config: &Config, listener: &config::Listener) -> SocketOptions {
+    let receive_buffer = listener.receive_buffer.unwrap_or(config.udp.receive_buffer);
+    SocketOptions {
+        receive_buffer: usize::try_from(receive_buffer.bytes()).unwrap_or(usize::MAX),
+        gro: if config.udp.gro { Gro::On } else { Gro::Off },
+        steering: match config.udp.steering {
+            config::Steering::None => Steering::None,
+            config::Steering::Address => Steering::SourceAddress,
+        },
+        sharing: if config.listeners_shared { Sharing::Shared } else { Sharing::Exclusive },
+    }
+}
+
+/// Who may send to each listener; an empty list lets everybody.
+#[derive(Debug)]
+pub(crate) struct AllowLists(Vec<Vec<Prefix>>);
+
+impl AllowLists {
+    pub(crate) fn of(settings: &config::FlowSource) -> Self {
+        Self(settings.listeners.iter().map(|listener| listener.allow.clone()).collect())
+    }
+
+    pub(crate) fn allows(&self, listener: usize, exporter: IpAddr) -> bool {
+        let list = self.0.get(listener).map_or(&[][..], Vec::as_slice);
+        list.is_empty() || list.iter().any(|prefix| prefix.contains(exporter))
+    }
+}

@@ -1,0 +1,255 @@
+//! The flow source: NetFlow, IPFIX and sFlow over UDP.
+//!
+//! ```text
+//! listeners (one port each) --socket i--> worker i: receive -> decode -> batch sink -> output
+//!                                          \--a few times a second--> its Report, read by statistics()
+//! ```
+//!
+//! One thread and, per listener, one socket a worker. What exporters announce is in one store that all workers share.
+
+mod listeners;
+mod report;
+mod worker;
+
+use std::io;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use flow_decoder::{Decoder, DecoderOptions, ExporterName, ExporterStore, Statistics, StoreLimits};
+use udp_receiver::BindError;
+
+use self::listeners::{AllowLists, Listener, Listeners};
+use self::report::ReportCell;
+use self::worker::Worker;
+use crate::config::{self, Config};
+use crate::metrics::BatchTimes;
+use crate::output::Output;
+use crate::source::{InputStatistics, RestartNeeded, Source, SourceHealth, SourceState, SourceStatistics};
+
+/// A worker reports several times a second; one that has not for this long hangs.
+const STUCK_AFTER: Duration = Duration::from_secs(10);
+
+/// NetFlow, IPFIX and sFlow over UDP.
+pub struct FlowSource {
+    listeners: Listeners,
+    store: Arc<ExporterStore>,
+    control: Arc<Control>,
+    reports: Vec<Arc<ReportCell>>,
+    workers: Mutex<Workers>,
+    settings: config::FlowSource,
+}
+
+enum Workers {
+    Ready(Vec<Worker>),
+    Running(Vec<JoinHandle<()>>),
+    Ended,
+}
+
+/// What the node asks of the workers.
+pub(crate) struct Control {
+    state: AtomicU8,
+    drain_until: Mutex<Option<Instant>>,
+    pub(crate) allow: ArcSwap<AllowLists>,
+}
+
+/// What a worker is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    Read,
+    Pause,
+    Drain { until: Instant },
+}
+
+impl Control {
+    const READ: u8 = 0;
+    const PAUSE: u8 = 1;
+    const DRAIN: u8 = 2;
+
+    fn new(allow: AllowLists) -> Self {
+        let state = AtomicU8::new(Self::READ);
+        Self { state, drain_until: Mutex::new(None), allow: ArcSwap::from_pointee(allow) }
+    }
+
+    pub(crate) fn order(&self) -> Order {
+        match self.state.load(Ordering::Acquire) {
+            Self::READ => Order::Read,
+            Self::PAUSE => Order::Pause,
+            _ => {
+                let until = *self.drain_until.lock().unwrap_or_else(PoisonError::into_inner);
+                Order::Drain { until: until.unwrap_or_else(Instant::now) }
+            }
+        }
+    }
+
+    /// Pauses or resumes; a drain is final.
+    fn switch(&self, from: u8, to: u8) {
+        let _ = self.state.compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire);
+    }
+
+    fn drain(&self, until: Instant) {
+        *self.drain_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(until);
+        self.state.store(Self::DRAIN, Ordering::Release);
+    }
+}
+
+impl FlowSource {
+    /// Opens the listeners and makes the workers; nothing is read before [`Source::start`].
+    ///
+    /// # Errors
+    /// Where a port cannot be had; the error says who has it.
+    pub fn open(config: &Config, output: &Output, times: &BatchTimes) -> Result<Self, BindError> {
+        let workers = config.node.workers.get();
+        let (listeners, sockets) = Listeners::open(config, workers)?;
+        let limits = StoreLimits {
+            templates_per_scope: config.templates.max_per_exporter.get(),
+            templates: config.templates.max_total.get(),
+            ..StoreLimits::default()
+        };
+        let store = Arc::new(ExporterStore::new(limits));
+        let control = Arc::new(Control::new(AllowLists::of(&config.sources.flow)));
+        let options = decoder_options(config, &listeners);
+        let mut reports = Vec::new();
+        let mut ready = Vec::new();
+        for (index, sockets) in sockets.into_iter().enumerate() {
+            let report = Arc::new(ReportCell::default());
+            ready.push(Worker::new(worker::Parts {
+                index,
+                sockets,
+                zones: listeners.zones().collect(),
+                decoder: Decoder::new(store.clone(), options.clone()),
+                sink: output.sink(index as u32),
+                control: control.clone(),
+                report: report.clone(),
+                times: times.clone(),
+            }));
+            reports.push(report);
+        }
+        let workers = Mutex::new(Workers::Ready(ready));
+        Ok(Self { listeners, store, control, reports, workers, settings: config.sources.flow.clone() })
+    }
+
+    /// The addresses it listens on, with the real ports.
+    pub fn listeners(&self) -> &[Listener] {
+        self.listeners.as_slice()
+    }
+
+    fn workers(&self) -> std::sync::MutexGuard<'_, Workers> {
+        self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn decoder_options(config: &Config, listeners: &Listeners) -> DecoderOptions {
+    let node = if config.node.stamp_records { config.node.id.as_str() } else { "" };
+    DecoderOptions {
+        zones: listeners.zone_labels(),
+        collector_node: node.into(),
+        exporter_name: match config.exporter.name {
+            config::ExporterName::Address => ExporterName::Address,
+            config::ExporterName::Agent => ExporterName::Agent,
+        },
+    }
+}
+
+impl Source for FlowSource {
+    fn name(&self) -> &'static str {
+        "flow"
+    }
+
+    fn start(&self) -> io::Result<()> {
+        let mut workers = self.workers();
+        let Workers::Ready(ready) = std::mem::replace(&mut *workers, Workers::Ended) else {
+            return Ok(());
+        };
+        let threads: io::Result<Vec<_>> = ready.into_iter().map(Worker::spawn).collect();
+        *workers = Workers::Running(threads?);
+        Ok(())
+    }
+
+    fn pause(&self) {
+        self.control.switch(Control::READ, Control::PAUSE);
+    }
+
+    fn resume(&self) {
+        self.control.switch(Control::PAUSE, Control::READ);
+    }
+
+    fn set_config(&self, config: &Config) -> Result<(), RestartNeeded> {
+        let new = &config.sources.flow;
+        let same = |(a, b): (&config::Listener, &config::Listener)| {
+            a.address == b.address && a.zone == b.zone && a.receive_buffer == b.receive_buffer
+        };
+        let old = &self.settings.listeners;
+        if old.len() != new.listeners.len() || !old.iter().zip(&new.listeners).all(same) {
+            return Err(RestartNeeded { keys: vec!["sources.flow.listeners"] });
+        }
+        self.control.allow.store(Arc::new(AllowLists::of(new)));
+        Ok(())
+    }
+
+    fn statistics(&self) -> SourceStatistics {
+        let mut inputs: Vec<_> = self.listeners().iter().map(Listener::statistics).collect();
+        let mut decoded = Statistics::default();
+        let mut panics = 0;
+        for report in self.reports.iter().map(|cell| cell.get()) {
+            decoded.add(&report.decoded);
+            panics += report.panics;
+            for (input, socket) in inputs.iter_mut().zip(&report.sockets) {
+                add(input, socket);
+            }
+        }
+        SourceStatistics {
+            inputs,
+            decoded,
+            panics,
+            templates: self.store.templates(),
+            template_scopes: self.store.scopes(),
+            template_scopes_evicted: self.store.scopes_evicted(),
+        }
+    }
+
+    fn health(&self) -> SourceHealth {
+        let state = match (&*self.workers(), self.control.order()) {
+            (Workers::Ready(_), _) => SourceState::Starting,
+            (Workers::Ended, _) => SourceState::Ended,
+            (Workers::Running(_), Order::Read) => SourceState::Running,
+            (Workers::Running(_), Order::Pause) => SourceState::Paused,
+            (Workers::Running(_), Order::Drain { .. }) => SourceState::Draining,
+        };
+        let is_stuck = |cell: &&Arc<ReportCell>| cell.age().is_some_and(|age| age > STUCK_AFTER);
+        let stuck_threads = match state {
+            SourceState::Starting | SourceState::Ended => 0,
+            _ => self.reports.iter().filter(is_stuck).count(),
+        };
+        SourceHealth { state, stuck_threads }
+    }
+
+    fn drain(&self, deadline: Instant) {
+        self.control.drain(deadline);
+        let workers = std::mem::replace(&mut *self.workers(), Workers::Ended);
+        if let Workers::Running(threads) = workers {
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("worker thread ended by a panic");
+                }
+            }
+        }
+    }
+}
+
+fn add(input: &mut InputStatistics, socket: &report::SocketReport) {
+    input.datagrams += socket.read.datagrams;
+    input.bytes += socket.read.bytes;
+    input.reads += socket.read.reads;
+    input.trains += socket.read.trains;
+    input.kernel_dropped += socket.kernel_dropped;
+    input.buffer_usage = input.buffer_usage.max(socket.buffer_usage);
+}
+
+impl std::fmt::Debug for FlowSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FlowSource").field("listeners", &self.listeners).finish_non_exhaustive()
+    }
+}

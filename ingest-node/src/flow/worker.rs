@@ -1,0 +1,185 @@
+//! One worker: reads its sockets, decodes, writes records into batches, counts.
+//!
+//! Top to bottom the life of a datagram. A panic costs the datagram it happened at and the rest of that read; it is
+//! counted, and the worker goes on with the same sockets and batches and a fresh decoder.
+
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use flow_decoder::{Datagram, Decoder, Reason, Statistics, ZoneId};
+use udp_receiver::{Received, Receiver, ReceiverOptions, Socket, SocketProbe};
+
+use super::listeners::AllowLists;
+use super::report::{Report, ReportCell, SocketReport};
+use super::{Control, Order};
+use crate::metrics::BatchTimes;
+use crate::output::BatchSink;
+
+/// How often a worker reports.
+const REPORT_EVERY: Duration = Duration::from_millis(200);
+/// A drain ends when nothing has come for this long.
+const IDLE: Duration = Duration::from_secs(2);
+/// After an error of the sockets themselves, which a next read would meet again.
+const AFTER_ERROR: Duration = Duration::from_millis(100);
+
+/// What a worker is made of.
+pub(super) struct Parts {
+    pub(super) index: usize,
+    pub(super) sockets: Vec<Socket>,
+    /// Zone of each socket's listener.
+    pub(super) zones: Vec<ZoneId>,
+    pub(super) decoder: Decoder,
+    pub(super) sink: BatchSink,
+    pub(super) control: Arc<Control>,
+    pub(super) report: Arc<ReportCell>,
+    pub(super) times: BatchTimes,
+}
+
+/// One worker.
+pub(super) struct Worker {
+    index: usize,
+    receiver: Receiver,
+    probes: Vec<SocketProbe>,
+    zones: Vec<ZoneId>,
+    decoder: Decoder,
+    sink: BatchSink,
+    control: Arc<Control>,
+    report: Arc<ReportCell>,
+    times: BatchTimes,
+    /// Counted by decoders that a panic has ended.
+    before: Statistics,
+    panics: u64,
+    reported: Instant,
+    /// When the last datagram came.
+    busy: Instant,
+}
+
+impl Worker {
+    pub(super) fn new(parts: Parts) -> Self {
+        let now = Instant::now();
+        Self {
+            index: parts.index,
+            probes: parts.sockets.iter().map(Socket::probe).collect(),
+            receiver: Receiver::new(parts.sockets, ReceiverOptions::default()),
+            zones: parts.zones,
+            decoder: parts.decoder,
+            sink: parts.sink,
+            control: parts.control,
+            report: parts.report,
+            times: parts.times,
+            before: Statistics::default(),
+            panics: 0,
+            reported: now,
+            busy: now,
+        }
+    }
+
+    /// Runs the worker on a thread of its own.
+    pub(super) fn spawn(mut self) -> io::Result<JoinHandle<()>> {
+        thread::Builder::new().name(format!("flow-{}", self.index)).spawn(move || {
+            while catch_unwind(AssertUnwindSafe(|| self.run())).is_err() {
+                self.recover();
+            }
+            self.finish();
+        })
+    }
+
+    fn run(&mut self) {
+        loop {
+            let now = Instant::now();
+            if now.duration_since(self.reported) >= REPORT_EVERY {
+                self.report(now);
+            }
+            match self.control.order() {
+                Order::Pause => {
+                    self.sink.tick(now);
+                    thread::park_timeout(REPORT_EVERY);
+                    continue;
+                }
+                Order::Drain { until } if now >= until || now.duration_since(self.busy) >= IDLE => return,
+                Order::Read | Order::Drain { .. } => {}
+            }
+            if let Err(error) = self.read(now) {
+                tracing::error!(worker = self.index, %error, "cannot read the sockets");
+                thread::park_timeout(AFTER_ERROR);
+            }
+            let now = Instant::now();
+            self.sink.tick(now);
+        }
+    }
+
+    /// One read of all sockets, each datagram decoded into the open batches.
+    fn read(&mut self, now: Instant) -> io::Result<()> {
+        let Self { receiver, decoder, sink, zones, control, times, .. } = self;
+        let timeout =
+            sink.due().map_or(REPORT_EVERY, |due| due.saturating_duration_since(now)).min(REPORT_EVERY);
+        let allow = control.allow.load();
+        let mut began = None;
+        receiver.receive(timeout, |received| {
+            began.get_or_insert_with(Instant::now);
+            decode(&received, decoder, sink, zones, &allow);
+        })?;
+        if let Some(began) = began {
+            let ended = Instant::now();
+            times.record(ended - began);
+            self.busy = ended;
+        }
+        Ok(())
+    }
+
+    /// Goes on after a panic: what it cost is counted as rejected.
+    fn recover(&mut self) {
+        self.panics += 1;
+        let fresh = self.decoder.fresh();
+        let ended = std::mem::replace(&mut self.decoder, fresh);
+        self.before.add(ended.statistics());
+        self.before.settle_panic(self.receiver.total().abandoned);
+        tracing::error!(worker = self.index, panics = self.panics, "worker panicked, its sockets are kept");
+    }
+
+    /// Hands over what is open, and reports for the last time.
+    fn finish(&mut self) {
+        self.sink.flush();
+        self.report(Instant::now());
+    }
+
+    fn report(&mut self, now: Instant) {
+        let sockets = self.receiver.statistics().iter().zip(&self.probes);
+        let sockets = sockets.map(|(read, probe)| SocketReport {
+            read: *read,
+            kernel_dropped: probe.kernel_drops().unwrap_or_default(),
+            buffer_usage: probe.buffer_usage().map_or(0.0, |usage| usage.ratio()),
+        });
+        let mut decoded = self.before;
+        decoded.add(self.decoder.statistics());
+        self.report.set(Report { sockets: sockets.collect(), decoded, panics: self.panics }, now);
+        self.reported = now;
+    }
+}
+
+#[inline]
+fn decode(
+    received: &Received<'_>,
+    decoder: &mut Decoder,
+    sink: &mut BatchSink,
+    zones: &[ZoneId],
+    allow: &AllowLists,
+) {
+    let exporter = received.source.ip();
+    if !allow.allows(received.listener, exporter) {
+        decoder.refuse(Reason::NotAllowed, sink);
+        return;
+    }
+    sink.begin_datagram(exporter);
+    let datagram = Datagram {
+        payload: received.payload,
+        source: received.source,
+        zone: zones.get(received.listener).copied().unwrap_or_default(),
+        received_ns: received.received_ns,
+        truncated: received.truncated,
+    };
+    decoder.decode(&datagram, sink);
+}

@@ -1,0 +1,321 @@
+//! All metrics of the node: their names, labels and meaning in one table, and how they are drawn from a [`Status`].
+//!
+//! Nothing on the data path touches a metric: a scrape draws the counters from the same snapshot as the ledger. Only the
+//! processing time is recorded as it happens, once a read. docs/metrics.md is this table; a test holds it to that.
+
+use std::time::Duration;
+
+use flow_decoder::{Protocol, Reason, Stream};
+use metrics::{Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+
+use crate::ledger::DropReason;
+use crate::status::Status;
+
+/// How a metric behaves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows while the process runs.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Counts observations in buckets.
+    Histogram,
+}
+
+impl Kind {
+    /// The word for it in Prometheus' text format.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Counter => "counter",
+            Self::Gauge => "gauge",
+            Self::Histogram => "histogram",
+        }
+    }
+}
+
+/// One metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// How it behaves.
+    pub kind: Kind,
+    /// Its labels; their values are closed sets, or the configured listeners.
+    pub labels: &'static [&'static str],
+    /// What it says.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($name:ident = $kind:ident $text:literal [$($label:literal),*] $help:literal;)*) => {
+        $(const $name: Metric = Metric { name: $text, kind: Kind::$kind, labels: &[$($label),*], help: $help };)*
+        /// All metrics, in the order of the documentation.
+        pub const ALL: &[Metric] = &[$($name),*];
+    };
+}
+
+metrics! {
+    BUILD_INFO = Gauge "catchment_build_info" ["version"] "1; the label says which build runs.";
+    START_TIME = Gauge "catchment_start_time_seconds" [] "When the process started, seconds since 1970.";
+    READY = Gauge "catchment_ready" [] "1 while `/readyz` says ready, else 0.";
+    DATAGRAMS_RECEIVED = Counter "catchment_datagrams_received_total" ["listener"] "Datagrams read from the sockets.";
+    BYTES_RECEIVED = Counter "catchment_received_bytes_total" ["listener"] "UDP payload octets of these datagrams.";
+    READS = Counter "catchment_socket_reads_total" ["listener"] "System calls that read datagrams; datagrams per read says how well reading in batches works.";
+    TRAINS = Counter "catchment_socket_trains_total" ["listener"] "Messages that the kernel had put together from several datagrams (UDP_GRO).";
+    KERNEL_DROPPED = Counter "catchment_kernel_dropped_total" ["listener"] "Datagrams that the kernel dropped for want of receive buffer. A lower bound while `udp.gro` is on: a train counts once.";
+    BUFFER_USAGE = Gauge "catchment_source_buffer_usage_ratio" ["source", "listener"] "How full the fullest receive buffer is, 0 to 1.";
+    RECEIVE_BUFFER = Gauge "catchment_receive_buffer_bytes" ["listener"] "Receive buffer that each socket was granted.";
+    PROCESSING = Histogram "catchment_source_processing_seconds" ["source"] "Time from the first datagram of a read to the last record in its batch.";
+    SOURCE_DROPPED = Counter "catchment_source_dropped_total" ["source", "reason"] "Datagrams of which nothing was decoded, by reason; `kernel` are those of `catchment_kernel_dropped_total`.";
+    DATAGRAMS_DECODED = Counter "catchment_datagrams_decoded_total" ["extent"] "Datagrams decoded: `whole`, or `partly` where a set, template or sample was not.";
+    DATAGRAMS_BY_PROTOCOL = Counter "catchment_datagrams_by_protocol_total" ["protocol"] "Datagrams by the protocol that their version word names.";
+    MALFORMED = Counter "catchment_malformed_total" ["reason"] "Everything that was wrong with datagrams, each occurrence: datagrams, sets, templates, samples.";
+    SETS_SEEN = Counter "catchment_sets_seen_total" [] "Data sets (NetFlow v9, IPFIX) found in datagrams.";
+    SETS_DECODED = Counter "catchment_sets_decoded_total" [] "Data sets decoded.";
+    SETS_REJECTED = Counter "catchment_sets_rejected_total" ["reason"] "Data sets given up, by reason.";
+    SETS_PENDING = Gauge "catchment_sets_pending" [] "Data sets that wait for their template.";
+    TEMPLATES = Gauge "catchment_templates" [] "Templates known.";
+    TEMPLATE_SCOPES = Gauge "catchment_template_scopes" [] "Exporters and domains of which a template is known.";
+    TEMPLATE_SCOPES_EVICTED = Counter "catchment_template_scopes_evicted_total" [] "Exporters and domains that were forgotten to make room for others.";
+    TEMPLATES_RECEIVED = Counter "catchment_templates_received_total" [] "Template records read, refreshes included.";
+    TEMPLATES_CHANGED = Counter "catchment_templates_changed_total" [] "Template records that were new or had another layout than before.";
+    TEMPLATES_WITHDRAWN = Counter "catchment_templates_withdrawn_total" [] "Withdrawals over UDP, which are ignored (RFC 7011 8.4).";
+    TEMPLATE_CONFLICTS = Counter "catchment_template_conflicts_total" [] "Data sets of a port that announced no template, where other ports disagree on it.";
+    RECORDS_DECODED = Counter "catchment_records_decoded_total" ["stream"] "Records decoded, also of streams whose output is off.";
+    RECORDS_PRODUCED = Counter "catchment_records_produced_total" ["stream"] "Records handed to the output.";
+    RECORDS_DELIVERED = Counter "catchment_records_delivered_total" ["stream"] "Records that the output's destination has taken.";
+    RECORDS_DROPPED = Counter "catchment_records_dropped_total" ["stream", "reason"] "Records given up, by reason.";
+    RECORDS_IN_FLIGHT = Gauge "catchment_records_in_flight" ["stream"] "Records handed to the output and not settled.";
+    OUTPUT_UP = Gauge "catchment_output_up" [] "1 while the output delivers, else 0.";
+    PRODUCERS_REPLACED = Counter "catchment_kafka_producers_replaced_total" [] "Kafka producers made anew after a fatal error.";
+    PANICS = Counter "catchment_worker_panics_total" ["source"] "Panics of worker threads; each cost the datagrams of one read.";
+    SPOOL_BYTES = Gauge "catchment_spool_bytes" [] "Octets on disk. 0: this release has no spool.";
+    SPOOL_RECORDS = Gauge "catchment_spool_records" ["stream"] "Records on disk. 0: this release has no spool.";
+}
+
+/// Upper bounds of the processing histogram, seconds.
+const PROCESSING_BUCKETS: &[f64] =
+    &[0.000_01, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 1.0];
+
+/// The node's metrics.
+pub struct Metrics {
+    recorder: PrometheusRecorder,
+    handle: PrometheusHandle,
+}
+
+/// Records processing times; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct BatchTimes(Histogram);
+
+impl BatchTimes {
+    /// Notes the time that one read's datagrams took.
+    pub fn record(&self, time: Duration) {
+        self.0.record(time.as_secs_f64());
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").finish_non_exhaustive()
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    /// Metrics with nothing counted.
+    ///
+    /// # Panics
+    /// Never: the buckets are a constant that is not empty.
+    pub fn new() -> Self {
+        let matcher = Matcher::Full(PROCESSING.name.to_owned());
+        let builder = PrometheusBuilder::new().set_buckets_for_metric(matcher, PROCESSING_BUCKETS);
+        let recorder = builder.expect("the list of buckets is not empty").build_recorder();
+        let handle = recorder.handle();
+        for metric in ALL {
+            let (name, help) = (KeyName::from(metric.name), SharedString::const_str(metric.help));
+            match metric.kind {
+                Kind::Counter => recorder.describe_counter(name, None, help),
+                Kind::Gauge => recorder.describe_gauge(name, None, help),
+                Kind::Histogram => recorder.describe_histogram(name, Some(Unit::Seconds), help),
+            }
+        }
+        Self { recorder, handle }
+    }
+
+    /// The processing-time histogram of a source.
+    pub fn batch_times(&self, source: &'static str) -> BatchTimes {
+        BatchTimes(self.recorder.register_histogram(&key(PROCESSING, [source.into()]), &METADATA))
+    }
+
+    /// Moves recorded observations into their buckets. To be called every few seconds: without it they pile up.
+    pub fn upkeep(&self) {
+        self.handle.run_upkeep();
+    }
+
+    /// Prometheus' text format.
+    pub fn render(&self, status: &Status) -> String {
+        self.draw(status);
+        self.handle.render()
+    }
+
+    fn draw(&self, status: &Status) {
+        self.gauge(BUILD_INFO, [status.version.into()], 1.0);
+        self.gauge(START_TIME, [], status.started_unix_seconds);
+        self.gauge(READY, [], f64::from(u8::from(status.readiness.is_ready())));
+        self.gauge(OUTPUT_UP, [], f64::from(u8::from(status.output.is_ready())));
+        self.counter(PRODUCERS_REPLACED, [], status.replaced_producers);
+        self.gauge(SPOOL_BYTES, [], 0.0);
+        self.draw_sources(status);
+        self.draw_ledger(status);
+    }
+
+    fn draw_sources(&self, status: &Status) {
+        for source in &status.sources {
+            let name = SharedString::const_str(source.name);
+            for input in &source.statistics.inputs {
+                let listener = SharedString::from(input.address.clone());
+                self.counter(DATAGRAMS_RECEIVED, [listener.clone()], input.datagrams);
+                self.counter(BYTES_RECEIVED, [listener.clone()], input.bytes);
+                self.counter(READS, [listener.clone()], input.reads);
+                self.counter(TRAINS, [listener.clone()], input.trains);
+                self.counter(KERNEL_DROPPED, [listener.clone()], input.kernel_dropped);
+                self.gauge(RECEIVE_BUFFER, [listener.clone()], input.receive_buffer as f64);
+                self.gauge(BUFFER_USAGE, [name.clone(), listener], input.buffer_usage);
+            }
+            let statistics = &source.statistics;
+            let decoded = &statistics.decoded;
+            self.counter(SOURCE_DROPPED, [name.clone(), "kernel".into()], statistics.kernel_dropped());
+            for &reason in Reason::ALL {
+                let label = SharedString::const_str(reason.label());
+                self.counter(
+                    SOURCE_DROPPED,
+                    [name.clone(), label.clone()],
+                    decoded.datagrams.rejected[reason],
+                );
+                self.counter(MALFORMED, [label.clone()], decoded.malformed[reason]);
+                self.counter(SETS_REJECTED, [label], decoded.sets.rejected[reason]);
+            }
+            for protocol in Protocol::ALL {
+                let count = decoded.protocols[protocol as usize];
+                self.counter(DATAGRAMS_BY_PROTOCOL, [protocol.label().into()], count);
+            }
+            for stream in Stream::ALL {
+                self.counter(RECORDS_DECODED, [stream.label().into()], decoded.records[stream as usize]);
+            }
+            self.gauge(TEMPLATES, [], statistics.templates as f64);
+            self.gauge(TEMPLATE_SCOPES, [], statistics.template_scopes as f64);
+            self.counter(TEMPLATE_SCOPES_EVICTED, [], statistics.template_scopes_evicted);
+            self.counter(TEMPLATES_RECEIVED, [], decoded.templates.received);
+            self.counter(TEMPLATES_CHANGED, [], decoded.templates.changed);
+            self.counter(TEMPLATES_WITHDRAWN, [], decoded.templates.withdrawn);
+            self.counter(TEMPLATE_CONFLICTS, [], decoded.templates.conflicts);
+            self.counter(PANICS, [name], statistics.panics);
+        }
+    }
+
+    fn draw_ledger(&self, status: &Status) {
+        let (datagrams, sets) = (&status.ledger.datagrams, &status.ledger.sets);
+        self.counter(DATAGRAMS_DECODED, ["whole".into()], datagrams.decoded);
+        self.counter(DATAGRAMS_DECODED, ["partly".into()], datagrams.partly_decoded);
+        self.counter(SETS_SEEN, [], sets.seen);
+        self.counter(SETS_DECODED, [], sets.decoded);
+        self.gauge(SETS_PENDING, [], sets.pending as f64);
+        for stream in Stream::ALL {
+            let account = status.ledger.stream(stream);
+            let label = SharedString::const_str(stream.label());
+            self.counter(RECORDS_PRODUCED, [label.clone()], account.produced);
+            self.counter(RECORDS_DELIVERED, [label.clone()], account.delivered);
+            self.gauge(RECORDS_IN_FLIGHT, [label.clone()], account.in_flight as f64);
+            self.gauge(SPOOL_RECORDS, [label.clone()], account.on_disk as f64);
+            for reason in DropReason::ALL {
+                let labels = [label.clone(), reason.label().into()];
+                self.counter(RECORDS_DROPPED, labels, account.dropped[reason]);
+            }
+        }
+    }
+
+    fn counter<const N: usize>(&self, metric: Metric, labels: [SharedString; N], value: u64) {
+        self.recorder.register_counter(&key(metric, labels), &METADATA).absolute(value);
+    }
+
+    fn gauge<const N: usize>(&self, metric: Metric, labels: [SharedString; N], value: f64) {
+        self.recorder.register_gauge(&key(metric, labels), &METADATA).set(value);
+    }
+}
+
+static METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
+
+/// A series: the metric's label names with these values.
+fn key<const N: usize>(metric: Metric, values: [SharedString; N]) -> Key {
+    debug_assert_eq!(metric.labels.len(), N, "{} has {:?}", metric.name, metric.labels);
+    let labels: Vec<_> =
+        metric.labels.iter().zip(values).map(|(name, value)| Label::new(*name, value)).collect();
+    Key::from_parts(metric.name, labels)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    /// docs/metrics.md, generated.
+    fn page() -> String {
+        let mut page = String::from(
+            "# Metrics\n\nServed at `/metrics` of `node.http`, in Prometheus' text format. This page is made from \
+             `ingest-node/src/metrics.rs`;\n`CATCHMENT_WRITE_DOCS=1 cargo test -p ingest-node metrics` writes it anew.\n\n\
+             | metric | type | labels | meaning |\n| --- | --- | --- | --- |\n",
+        );
+        for metric in ALL {
+            let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+            let (kind, labels) = (metric.kind.as_str(), labels.join(", "));
+            page.push_str(&format!("| `{}` | {kind} | {labels} | {} |\n", metric.name, metric.help));
+        }
+        page.push_str("\nLabel values are closed sets, but for `listener` (the configured addresses):\n\n");
+        let reasons: Vec<_> = Reason::ALL.iter().map(|reason| format!("`{}`", reason.label())).collect();
+        let drops: Vec<_> = DropReason::ALL.iter().map(|reason| format!("`{}`", reason.label())).collect();
+        let streams: Vec<_> = Stream::ALL.iter().map(|stream| format!("`{}`", stream.label())).collect();
+        let protocols: Vec<_> =
+            Protocol::ALL.iter().map(|protocol| format!("`{}`", protocol.label())).collect();
+        page.push_str(&format!("- `stream`: {}\n", streams.join(", ")));
+        page.push_str(&format!("- `protocol`: {}\n", protocols.join(", ")));
+        page.push_str(&format!(
+            "- `reason` of datagrams, sets and `catchment_malformed_total`: {}\n",
+            reasons.join(", ")
+        ));
+        page.push_str(&format!("- `reason` of `catchment_records_dropped_total`: {}\n", drops.join(", ")));
+        page
+    }
+
+    #[test]
+    fn the_documentation_is_this_table() {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/metrics.md");
+        if std::env::var_os("CATCHMENT_WRITE_DOCS").is_some() {
+            std::fs::write(&path, page()).unwrap();
+        }
+        let written = std::fs::read_to_string(&path).unwrap();
+        assert!(written == page(), "docs/metrics.md is not what the code says: see its first lines");
+    }
+
+    #[test]
+    fn a_scrape_has_every_metric_and_no_other() {
+        let metrics = Metrics::new();
+        metrics.batch_times("flow").record(Duration::from_micros(7));
+        let text = metrics.render(&Status::example());
+        let served: HashSet<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        let defined: Vec<_> =
+            ALL.iter().map(|metric| format!("{} {}", metric.name, metric.kind.as_str())).collect();
+        assert_eq!(served, defined.iter().map(String::as_str).collect());
+        assert!(text.contains("catchment_datagrams_received_total{listener=\"[::]:2055\"} 7"), "{text}");
+        assert!(
+            text.contains("catchment_source_processing_seconds_bucket{source=\"flow\",le=\"0.00001\"} 1"),
+            "{text}"
+        );
+    }
+}

@@ -1,0 +1,137 @@
+//! The seam between the node and a kind of telemetry.
+//!
+//! A source owns its inputs and threads; it hands finished batches to the output by itself. The node starts and drains it,
+//! changes its settings, and draws metrics, health and the ledger from what it says about itself. Flow is the first.
+
+use std::time::Instant;
+
+use flow_decoder::Statistics;
+use serde::Serialize;
+
+use crate::config::Config;
+
+/// One kind of telemetry.
+pub trait Source: Send + Sync {
+    /// Its name under `sources` in the configuration, and the metric label.
+    fn name(&self) -> &'static str;
+
+    /// Starts its threads. Inputs are open before: a source that cannot open them is never made.
+    ///
+    /// # Errors
+    /// Where the system refuses a thread.
+    fn start(&self) -> std::io::Result<()>;
+
+    /// Stops reading, keeps the inputs. What they then lose is counted.
+    fn pause(&self);
+
+    /// Reads again.
+    fn resume(&self);
+
+    /// Takes over changed settings without a restart.
+    ///
+    /// # Errors
+    /// The keys that cannot change while it runs; then nothing has changed.
+    fn set_config(&self, config: &Config) -> Result<(), RestartNeeded>;
+
+    /// What it has counted.
+    fn statistics(&self) -> SourceStatistics;
+
+    /// Whether it works.
+    fn health(&self) -> SourceHealth;
+
+    /// Reads until its inputs are idle or the deadline comes, hands over what is open, and ends. Returns when it has.
+    fn drain(&self, deadline: Instant);
+}
+
+/// Settings that a running source cannot take over.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("needs a restart to take effect: {}", .keys.join(", "))]
+pub struct RestartNeeded {
+    /// The keys.
+    pub keys: Vec<&'static str>,
+}
+
+/// What a source has counted since it was made.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SourceStatistics {
+    /// Each input.
+    pub inputs: Vec<InputStatistics>,
+    /// What its decoders counted. Their `datagrams` and the inputs' `datagrams` are counted apart; both are in the ledger.
+    #[serde(skip)]
+    pub decoded: Statistics,
+    /// Templates that are known.
+    pub templates: usize,
+    /// Scopes (exporter, version, domain) that are known.
+    pub template_scopes: usize,
+    /// Scopes that had to make room.
+    pub template_scopes_evicted: u64,
+    /// Panics of its threads.
+    pub panics: u64,
+}
+
+/// What one input (a listener) has counted, all its sockets together.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct InputStatistics {
+    /// Its address.
+    pub address: String,
+    /// Its zone; empty for the default.
+    pub zone: String,
+    /// Datagrams read.
+    pub datagrams: u64,
+    /// Their payload octets.
+    pub bytes: u64,
+    /// System calls that read them.
+    pub reads: u64,
+    /// Of these, messages that the kernel had put together from several datagrams.
+    pub trains: u64,
+    /// Dropped by the kernel for want of buffer.
+    pub kernel_dropped: u64,
+    /// How full the fullest of its buffers is, 0 to 1.
+    pub buffer_usage: f64,
+    /// Receive buffer of one socket, octets.
+    pub receive_buffer: usize,
+}
+
+impl SourceStatistics {
+    /// Datagrams read, all inputs together.
+    pub fn received(&self) -> u64 {
+        self.inputs.iter().map(|input| input.datagrams).sum()
+    }
+
+    /// Datagrams dropped by the kernel, all inputs together.
+    pub fn kernel_dropped(&self) -> u64 {
+        self.inputs.iter().map(|input| input.kernel_dropped).sum()
+    }
+}
+
+/// What a source is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceState {
+    /// Inputs are open, nothing reads them yet.
+    Starting,
+    /// It reads.
+    Running,
+    /// It does not read, on request.
+    Paused,
+    /// It reads what is still coming, and will end.
+    Draining,
+    /// It has ended.
+    Ended,
+}
+
+/// Whether a source works.
+#[derive(Clone, Debug, Serialize)]
+pub struct SourceHealth {
+    /// What it is doing.
+    pub state: SourceState,
+    /// Threads that have not been heard of for longer than they ever take.
+    pub stuck_threads: usize,
+}
+
+impl SourceHealth {
+    /// Whether it takes datagrams.
+    pub fn is_ready(&self) -> bool {
+        self.state == SourceState::Running
+    }
+}
