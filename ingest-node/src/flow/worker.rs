@@ -168,6 +168,8 @@ fn decode(
     zones: &[ZoneId],
     allow: &AllowLists,
 ) {
+    #[cfg(test)]
+    tests::panic_if_asked(received.payload);
     let exporter = received.source.ip();
     if !allow.allows(received.listener, exporter) {
         decoder.refuse(Reason::NotAllowed, sink);
@@ -182,4 +184,101 @@ fn decode(
         truncated: received.truncated,
     };
     decoder.decode(&datagram, sink);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::time::{Duration, Instant};
+
+    use flow_decoder::{Reason, Stream};
+
+    use crate::config::{Config, Output as OutputKind, Sources};
+    use crate::flow::FlowSource;
+    use crate::ledger::Ledger;
+    use crate::metrics::Metrics;
+    use crate::output::{Origin, Output};
+    use crate::source::{Source, SourceState};
+
+    const POISON: &[u8] = b"a datagram that finds a defect of the decoder";
+    const DEADLINE: Duration = Duration::from_secs(10);
+
+    /// What a defect of the decoder looks like to the worker.
+    pub(super) fn panic_if_asked(payload: &[u8]) {
+        assert!(payload != POISON, "asked to panic");
+    }
+
+    fn config() -> Config {
+        let set = ["listeners=127.0.0.1:0", "node.workers=1", "output=discard"].map(str::to_owned).to_vec();
+        let loaded = Config::load(&Sources { set, ..Sources::default() }).unwrap();
+        assert_eq!(loaded.config.output, OutputKind::Discard);
+        loaded.config
+    }
+
+    fn wait_until(mut done: impl FnMut() -> bool) {
+        let began = Instant::now();
+        while !done() {
+            assert!(began.elapsed() < DEADLINE, "it never came true");
+            std::thread::yield_now();
+        }
+    }
+
+    /// A NetFlow v5 datagram of one record.
+    fn v5() -> Vec<u8> {
+        let mut datagram = vec![0, 5, 0, 1];
+        datagram.resize(24 + 48, 0);
+        datagram
+    }
+
+    #[test]
+    fn a_panic_is_counted_and_the_sockets_go_on() {
+        let config = config();
+        let output = Output::open(&config, Origin { node: "test".into(), incarnation: 1 }).unwrap();
+        let source = FlowSource::open(&config, &output, &Metrics::new().batch_times("flow")).unwrap();
+        source.start().unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        sender.connect(source.listeners()[0].address).unwrap();
+
+        sender.send(&v5()).unwrap();
+        wait_until(|| source.statistics().decoded.datagrams.decoded == 1);
+        sender.send(POISON).unwrap();
+        wait_until(|| source.statistics().panics == 1);
+        sender.send(&v5()).unwrap();
+        wait_until(|| source.statistics().decoded.datagrams.decoded == 2);
+        source.drain(Instant::now());
+        output.close(Instant::now());
+
+        let statistics = source.statistics();
+        assert_eq!(statistics.decoded.datagrams.rejected[Reason::Panicked], 1);
+        assert_eq!(statistics.decoded.records[Stream::Flow as usize], 2);
+        let ledger = Ledger::new(statistics.received(), 0, &statistics.decoded, output.streams());
+        assert_eq!(ledger.check(), Ok(()));
+        assert_eq!(source.health().state, SourceState::Ended);
+    }
+
+    #[test]
+    fn a_paused_source_reads_nothing_and_loses_nothing_that_fits() {
+        let config = config();
+        let output = Output::open(&config, Origin { node: "test".into(), incarnation: 1 }).unwrap();
+        let source = FlowSource::open(&config, &output, &Metrics::new().batch_times("flow")).unwrap();
+        source.start().unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        sender.connect(source.listeners()[0].address).unwrap();
+        sender.send(&v5()).unwrap();
+        wait_until(|| source.statistics().received() == 1);
+
+        source.pause();
+        assert_eq!(source.health().state, SourceState::Paused);
+        // A read that had begun before the pause may still take some.
+        let mut sent = 1;
+        wait_until(|| {
+            sender.send(&v5()).unwrap();
+            sent += 1;
+            source.statistics().inputs[0].buffer_usage > 0.0
+        });
+        source.resume();
+        wait_until(|| source.statistics().received() == sent);
+        assert_eq!(source.statistics().kernel_dropped(), 0);
+        source.drain(Instant::now() + DEADLINE);
+    }
 }
