@@ -68,11 +68,15 @@ impl Seen {
         self.sources.iter().map(|source| source.datagrams).sum()
     }
 
-    /// Counts a consumed record and keeps it among the recent ones.
+    /// Counts a consumed record and keeps it among the recent ones. Of several in a row from one exporter only the first
+    /// is kept: a batch holds dozens, and the view would show nothing else.
     pub(crate) fn consume(&mut self, record: FlowRecord) {
         self.records += 1;
         if let Some(at) = self.by_address.get(&record.sampler_address) {
             self.sources[*at].records += 1;
+        }
+        if self.recent.back().is_some_and(|newest| newest.sampler_address == record.sampler_address) {
+            return;
         }
         if self.recent.len() == RECENT {
             self.recent.pop_front();
@@ -101,13 +105,26 @@ mod tests {
             records: 0,
         };
         let feed = Feed::new(vec![source("a", 1), source("b", 2)]);
-        for _ in 0..RECENT + 5 {
-            feed.seen().consume(FlowRecord { sampler_address: vec![127, 2, 0, 2], ..FlowRecord::default() });
+        for last in [2, 2, 1, 2, 9] {
+            feed.seen()
+                .consume(FlowRecord { sampler_address: vec![127, 2, 0, last], ..FlowRecord::default() });
         }
-        feed.seen().consume(FlowRecord { sampler_address: vec![192, 0, 2, 1], ..FlowRecord::default() });
         let seen = feed.seen();
-        assert_eq!((seen.sources[0].records, seen.sources[1].records), (0, RECENT as u64 + 5));
-        assert_eq!((seen.records, seen.recent.len(), seen.datagrams()), (RECENT as u64 + 6, RECENT, 4));
+        assert_eq!((seen.sources[0].records, seen.sources[1].records), (1, 3));
+        assert_eq!((seen.records, seen.datagrams()), (5, 4));
+        let kept: Vec<u8> = seen.recent.iter().map(|record| record.sampler_address[3]).collect();
+        assert_eq!(kept, [2, 1, 2, 9]);
+    }
+
+    #[test]
+    fn only_so_many_records_are_kept() {
+        let feed = Feed::new(vec![]);
+        for number in 0..=u8::MAX {
+            feed.seen()
+                .consume(FlowRecord { sampler_address: vec![127, 0, 0, number], ..FlowRecord::default() });
+        }
+        assert_eq!(feed.seen().recent.len(), RECENT);
+        assert_eq!(feed.seen().recent.back().unwrap().sampler_address[3], u8::MAX);
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod traffic;
 mod verdict;
 mod view;
 
+use std::collections::VecDeque;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -142,14 +143,20 @@ fn watch(
     let length = Duration::from_secs(args.seconds);
     let mut screen = Screen::open(args.lines)?;
     let mut meter = Meter::default();
+    let mut flows = VecDeque::new();
     while started.elapsed() < length && !stop() {
-        let seen = feed.seen().clone();
+        let mut seen = feed.seen().clone();
         if seen.fault.is_some() || node.exit_status()?.is_some() {
             break;
         }
         let elapsed = started.elapsed();
         let is_new_second =
             meter.update(elapsed, Totals { datagrams: seen.datagrams(), records: seen.records });
+        // Flows stand still for a second, long enough to be read.
+        if is_new_second || flows.is_empty() {
+            flows.clone_from(&seen.recent);
+        }
+        seen.recent.clone_from(&flows);
         let snapshot = Snapshot {
             elapsed,
             length,
