@@ -134,7 +134,11 @@ impl fmt::Display for Rendered<'_> {
                     _ => separated(f, value, ""),
                 }
             }
-            DataType::DateTimeMicroseconds | DataType::DateTimeNanoseconds => match ntp_ns(value) {
+            DataType::DateTimeMicroseconds => match ntp_us(value) {
+                Some(ns) => write!(f, "{}.{:06}", ns / 1_000_000_000, ns % 1_000_000_000 / 1000),
+                None => separated(f, value, ""),
+            },
+            DataType::DateTimeNanoseconds => match ntp_ns(value) {
                 Some(ns) => write!(f, "{}.{:09}", ns / 1_000_000_000, ns % 1_000_000_000),
                 None => separated(f, value, ""),
             },
@@ -161,15 +165,27 @@ fn signed(value: &[u8]) -> i64 {
     ((unsigned(value) << unused) as i64) >> unused
 }
 
-/// An NTP time stamp of eight octets as nanoseconds since 1970. Stamps before 1970 belong to the era that begins in 2036.
+/// An NTP time stamp of eight octets as nanoseconds since 1970 (dateTimeNanoseconds, RFC 7011 6.1.10).
 pub fn ntp_ns(value: &[u8]) -> Option<u64> {
+    ntp(value, 1_000_000_000)
+}
+
+/// The same for dateTimeMicroseconds (RFC 7011 6.1.9), whose low eleven bits mean nothing.
+pub fn ntp_us(value: &[u8]) -> Option<u64> {
+    ntp(value, 1_000_000)
+}
+
+/// Rounded to the nearest of `units` a second: exporters cut the binary fraction off, so that cutting again would lose one
+/// unit. Stamps before 1970 belong to the era that begins in 2036.
+fn ntp(value: &[u8], units: u64) -> Option<u64> {
     let stamp = u64::from_be_bytes(value.try_into().ok()?);
     if stamp == 0 {
         return None;
     }
     let seconds = ((stamp >> 32) as u32).wrapping_sub(NTP_TO_UNIX);
     let fraction = stamp & 0xffff_ffff;
-    Some(u64::from(seconds) * 1_000_000_000 + ((fraction * 1_000_000_000) >> 32))
+    let fraction = (fraction * units + (1 << 31)) >> 32;
+    Some(u64::from(seconds) * 1_000_000_000 + fraction * (1_000_000_000 / units))
 }
 
 fn text(f: &mut fmt::Formatter<'_>, value: &[u8]) -> fmt::Result {
@@ -230,6 +246,12 @@ mod tests {
     fn ntp_time_stamps_are_exact() {
         let half = u64::from(NTP_TO_UNIX + 10) << 32 | 0x8000_0000;
         assert_eq!(ntp_ns(&half.to_be_bytes()), Some(10_500_000_000));
+        let cut = |fraction: u64, units: u64| (u64::from(NTP_TO_UNIX) << 32) + (fraction << 32) / units;
+        for n in [1, 3, 123_456, 999_999] {
+            assert_eq!(ntp_ns(&cut(n, 1_000_000_000).to_be_bytes()), Some(n));
+            let low_bits_cleared = cut(n, 1_000_000) & !0x7ff;
+            assert_eq!(ntp_us(&low_bits_cleared.to_be_bytes()), Some(1000 * n));
+        }
         assert_eq!(ntp_ns(&[0; 8]), None);
         assert_eq!(ntp_ns(&[0; 4]), None);
     }

@@ -9,7 +9,7 @@ use crate::template::{FieldSpecifier, Template};
 
 /// Sampling elements in data records: sampler and selector ids, and the elements that give a rate.
 const SELECTORS: [u16; 2] = [48, 302];
-const RATES: [u16; 6] = [34, 50, 305, 306, 309, 310];
+const RATES: [u16; 7] = [34, 50, 305, 306, 309, 310, 311];
 
 /// A field that a mapping row matches.
 struct Candidate {
@@ -116,7 +116,7 @@ fn candidates(places: &[Place<'_>]) -> Vec<Candidate> {
 fn fits(op: Op, place: &Place<'_>) -> bool {
     match op {
         Op::Address => place.specifier.variable || matches!(place.step.len, 4 | 16),
-        Op::NtpTime => place.specifier.variable || place.step.len == 8,
+        Op::NtpNanoseconds | Op::NtpMicroseconds => place.specifier.variable || place.step.len == 8,
         _ => true,
     }
 }

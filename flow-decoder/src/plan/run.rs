@@ -3,7 +3,7 @@
 use super::Plan;
 use super::step::{Op, Step};
 use crate::clock::Clock;
-use crate::elements::{ntp_ns, unsigned};
+use crate::elements::{ntp_ns, ntp_us, unsigned};
 use crate::options::{OptionsState, Rates};
 use crate::protobuf::{RecordWriter, Tag};
 use crate::record::flow;
@@ -229,7 +229,8 @@ fn value<L: Locate>(scene: &Scene<'_>, record: &L, step: &Step) -> u64 {
         Op::Uptime => scene.clock.at_uptime(number),
         Op::Seconds => number.saturating_mul(1_000_000_000),
         Op::Milliseconds => number.saturating_mul(1_000_000),
-        Op::NtpTime => ntp_ns(octets(scene, record, step)).unwrap_or(0),
+        Op::NtpNanoseconds => ntp_ns(octets(scene, record, step)).unwrap_or(0),
+        Op::NtpMicroseconds => ntp_us(octets(scene, record, step)).unwrap_or(0),
         Op::MicrosecondsBeforeExport => scene.clock.before_export(number),
         Op::U64 | Op::Address | Op::Bytes | Op::Text | Op::PackedOne | Op::Choice => number,
     }

@@ -21,8 +21,10 @@ pub(super) enum Op {
     Seconds,
     /// Milliseconds since 1970.
     Milliseconds,
-    /// NTP time stamp (dateTimeMicroseconds and dateTimeNanoseconds, RFC 7011 6.1.9 and 6.1.10).
-    NtpTime,
+    /// NTP time stamp that is exact to a nanosecond (dateTimeNanoseconds).
+    NtpNanoseconds,
+    /// NTP time stamp that is exact to a microsecond (dateTimeMicroseconds).
+    NtpMicroseconds,
     /// Microseconds before the export time.
     MicrosecondsBeforeExport,
     /// Four or sixteen octets as they are; other lengths are left out.
