@@ -1,0 +1,326 @@
+//! A second reading of NetFlow and IPFIX: plain, slow, from the RFCs, sharing no code with the decoder.
+//!
+//! It remembers templates and options per observation domain, and makes of each data record the elements it holds. What
+//! those elements mean is `record`'s business.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+
+use catchment_proto::flow::v1::{FlowRecord, OptionsRecord};
+
+use super::record::{self, Header};
+
+/// A field of a layout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Specifier {
+    pen: u32,
+    id: u16,
+    /// `None`: each record says it.
+    length: Option<usize>,
+    scope: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Layout {
+    options: bool,
+    fields: Vec<Specifier>,
+}
+
+/// An element of a record.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Element<'a> {
+    pub(crate) pen: u32,
+    pub(crate) id: u16,
+    pub(crate) scope: bool,
+    /// Whether the template gives it octets; one of length 0 is there in name only.
+    pub(crate) takes_octets: bool,
+    pub(crate) value: &'a [u8],
+}
+
+/// What an exporter said in options records.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Announced {
+    pub(crate) rate: u64,
+    pub(crate) rate_by_selector: HashMap<u64, u64>,
+    pub(crate) boot_ms: u64,
+}
+
+#[derive(Default)]
+struct Domain {
+    /// Template id to what each source port announced.
+    layouts: HashMap<u16, Vec<(u16, Layout)>>,
+    announced: Announced,
+}
+
+/// The reference decoder.
+#[derive(Default)]
+pub(crate) struct Reference {
+    domains: HashMap<(IpAddr, u16, u32), Domain>,
+}
+
+/// What it makes of a datagram.
+#[derive(Default)]
+pub(crate) struct Decoded {
+    pub(crate) flows: Vec<FlowRecord>,
+    pub(crate) options: Vec<OptionsRecord>,
+}
+
+fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
+}
+
+fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+impl Reference {
+    pub(crate) fn decode(&mut self, payload: &[u8], source: SocketAddr, received_ns: u64) -> Decoded {
+        let mut out = Decoded::default();
+        // A header that is cut gives nothing at all.
+        let _ = self.message(payload, source, received_ns, &mut out);
+        out
+    }
+
+    fn message(
+        &mut self,
+        payload: &[u8],
+        source: SocketAddr,
+        received_ns: u64,
+        out: &mut Decoded,
+    ) -> Option<()> {
+        let version = be16(payload, 0)?;
+        let mut header = Header { version, source, received_ns, ..Header::default() };
+        match version {
+            1 | 5 | 7 => {
+                header.uptime_ms = Some(be32(payload, 4)?);
+                header.seconds = be32(payload, 8)?;
+                header.nanoseconds = be32(payload, 12)?;
+                fixed(payload, header, out)
+            }
+            9 => {
+                header.uptime_ms = Some(be32(payload, 4)?);
+                header.seconds = be32(payload, 8)?;
+                header.sequence = be32(payload, 12)?;
+                header.domain = be32(payload, 16)?;
+                self.sets(payload, 20, header, out)
+            }
+            10 => {
+                header.seconds = be32(payload, 4)?;
+                header.sequence = be32(payload, 8)?;
+                header.domain = be32(payload, 12)?;
+                let length = usize::from(be16(payload, 2)?);
+                self.sets(&payload[..length.min(payload.len())], 16, header, out)
+            }
+            _ => None,
+        }
+    }
+
+    fn sets(&mut self, message: &[u8], mut at: usize, header: Header, out: &mut Decoded) -> Option<()> {
+        let domain = self.domains.entry((header.source.ip(), header.version, header.domain)).or_default();
+        loop {
+            let (id, length) = (be16(message, at)?, usize::from(be16(message, at + 2)?));
+            let body = message.get(at + 4..at + length)?;
+            match (header.version, id) {
+                (9, 0) | (10, 2) => domain.templates(header, body, false),
+                (9, 1) | (10, 3) => domain.templates(header, body, true),
+                (_, 256..) => {
+                    domain.data(header, id, body, out);
+                }
+                _ => {}
+            }
+            at += length;
+        }
+    }
+}
+
+impl Domain {
+    fn templates(&mut self, header: Header, mut body: &[u8], options: bool) {
+        while body.iter().any(|&byte| byte != 0) {
+            let read = match header.version {
+                9 => v9_template(body, options),
+                _ => ipfix_template(body, options),
+            };
+            let Some((id, fields, length)) = read else { return };
+            body = &body[length..];
+            let Some(fields) = fields else { continue };
+            let octets: usize = fields.iter().map(|field| field.length.unwrap_or(1)).sum();
+            if id < 256 || octets == 0 || octets > 65_535 {
+                continue;
+            }
+            let ports = self.layouts.entry(id).or_default();
+            ports.retain(|(port, _)| *port != header.source.port());
+            ports.push((header.source.port(), Layout { options, fields }));
+        }
+    }
+
+    /// The port's own layout, else the one that all ports agree on.
+    fn layout(&self, id: u16, port: u16) -> Option<Layout> {
+        let ports = self.layouts.get(&id)?;
+        let own = ports.iter().find(|(of, _)| *of == port);
+        let same = ports.iter().all(|(_, layout)| *layout == ports[0].1);
+        own.or(ports.first().filter(|_| same)).map(|(_, layout)| layout.clone())
+    }
+
+    fn data(&mut self, header: Header, id: u16, mut body: &[u8], out: &mut Decoded) -> Option<()> {
+        let layout = self.layout(id, header.source.port())?;
+        let shortest: usize = layout.fields.iter().map(|field| field.length.unwrap_or(1)).sum();
+        // What a set's records say about sampling holds from the next set on.
+        let announced = self.announced.clone();
+        while body.len() >= shortest {
+            // Padding or damage: both end the set.
+            let Some((elements, rest)) = record_of(&layout, body) else { break };
+            body = rest;
+            if layout.options {
+                self.announced.note(header.version, &elements);
+                out.options.push(record::options(header, id, &elements));
+            } else {
+                let elements: Vec<_> = elements.into_iter().filter(|e| e.takes_octets).collect();
+                out.flows.push(record::flow(header, &elements, &announced));
+            }
+        }
+        Some(())
+    }
+}
+
+impl Announced {
+    fn note(&mut self, version: u16, elements: &[Element<'_>]) {
+        // A v9 scope type is a number of its own registry.
+        let plain: Vec<_> = elements.iter().filter(|e| !(version == 9 && e.scope)).copied().collect();
+        let rate = record::rate_said(&plain);
+        match record::selector(&plain) {
+            _ if rate == 0 => {}
+            Some(selector) => {
+                self.rate_by_selector.insert(selector, rate);
+            }
+            None => self.rate = rate,
+        }
+        let boot_ms = record::number(&plain, 0, 160);
+        if boot_ms != 0 {
+            self.boot_ms = boot_ms;
+        }
+    }
+}
+
+/// The elements of the first record and what is behind it; `None` where the record is cut.
+fn record_of<'a>(layout: &Layout, mut body: &'a [u8]) -> Option<(Vec<Element<'a>>, &'a [u8])> {
+    let mut elements = Vec::new();
+    for field in &layout.fields {
+        let length = match field.length {
+            Some(length) => length,
+            None => {
+                let (&first, rest) = body.split_first()?;
+                body = rest;
+                if first == 255 {
+                    let length = be16(body, 0)?;
+                    body = &body[2..];
+                    usize::from(length)
+                } else {
+                    usize::from(first)
+                }
+            }
+        };
+        let value = body.get(..length)?;
+        body = &body[length..];
+        let takes_octets = field.length != Some(0);
+        elements.push(Element { pen: field.pen, id: field.id, scope: field.scope, takes_octets, value });
+    }
+    Some((elements, body))
+}
+
+/// Template id, fields (`None`: nothing to remember) and octets read.
+type Template = (u16, Option<Vec<Specifier>>, usize);
+
+fn v9_template(body: &[u8], options: bool) -> Option<Template> {
+    let (id, count) = (be16(body, 0)?, usize::from(be16(body, 2)?));
+    let (start, scope, octets) = match options {
+        false => (4, 0, 4 * count),
+        true => (6, count, count + usize::from(be16(body, 4)?)),
+    };
+    let list = body.get(start..start + octets)?;
+    if scope % 4 != 0 || octets % 4 != 0 {
+        return Some((id, None, start + octets));
+    }
+    let fields = (0..octets).step_by(4).map(|at| Specifier {
+        pen: 0,
+        id: u16::from_be_bytes([list[at], list[at + 1]]),
+        length: Some(usize::from(u16::from_be_bytes([list[at + 2], list[at + 3]]))),
+        scope: at < scope,
+    });
+    Some((id, Some(fields.collect()), start + octets))
+}
+
+fn ipfix_template(body: &[u8], options: bool) -> Option<Template> {
+    let (id, count) = (be16(body, 0)?, be16(body, 2)?);
+    if count == 0 {
+        return Some((id, None, 4));
+    }
+    let (mut at, scope) = if options { (6, be16(body, 4)?) } else { (4, 0) };
+    let mut fields = Vec::new();
+    for index in 0..count {
+        let (element, length) = (be16(body, at)?, be16(body, at + 2)?);
+        at += 4;
+        let mut pen = 0;
+        if element >= 0x8000 {
+            pen = be32(body, at)?;
+            at += 4;
+        }
+        let length = (length != 0xffff).then_some(usize::from(length));
+        fields.push(Specifier { pen, id: element & 0x7fff, length, scope: index < scope });
+    }
+    Some((id, (scope <= count).then_some(fields), at))
+}
+
+/// NetFlow v1, v5 and v7 by the offsets of Cisco's tables.
+fn fixed(payload: &[u8], mut header: Header, out: &mut Decoded) -> Option<()> {
+    let (start, size) = match header.version {
+        1 => (16, 52),
+        5 => (24, 48),
+        _ => (24, 52),
+    };
+    let mut announced = Announced::default();
+    if header.version != 1 {
+        header.sequence = be32(payload, 16)?;
+        be32(payload, 20)?;
+    }
+    if header.version == 5 {
+        header.domain = u32::from(be16(payload, 20)?);
+        announced.rate = u64::from(be16(payload, 22)? & 0x3fff);
+    }
+    let count = usize::from(be16(payload, 2)?);
+    for record in payload[start..].chunks_exact(size).take(count) {
+        let element = |id, at: usize, length: usize| Element {
+            pen: 0,
+            id,
+            scope: false,
+            takes_octets: true,
+            value: &record[at..at + length],
+        };
+        let mut elements = vec![
+            element(8, 0, 4),
+            element(12, 4, 4),
+            element(15, 8, 4),
+            element(10, 12, 2),
+            element(14, 14, 2),
+            element(2, 16, 4),
+            element(1, 20, 4),
+            element(22, 24, 4),
+            element(21, 28, 4),
+            element(7, 32, 2),
+            element(11, 34, 2),
+        ];
+        elements.extend(match header.version {
+            1 => vec![element(4, 38, 1), element(5, 39, 1), element(6, 40, 1)],
+            _ => vec![
+                element(6, 37, 1),
+                element(4, 38, 1),
+                element(5, 39, 1),
+                element(16, 40, 2),
+                element(17, 42, 2),
+                element(9, 44, 1),
+                element(13, 45, 1),
+            ],
+        });
+        out.flows.push(record::flow(header, &elements, &announced));
+    }
+    Some(())
+}

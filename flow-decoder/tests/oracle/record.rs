@@ -1,0 +1,394 @@
+//! What elements mean, by flow.proto's comments: prost structs filled field by field.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use catchment_proto::flow::v1::flow_record::FlowType;
+use catchment_proto::flow::v1::{Element as WrittenElement, FlowRecord, OptionsRecord};
+use flow_decoder::elements::{self, Rendered};
+use flow_decoder::template::FieldSpecifier;
+
+use super::parse::{Announced, Element};
+
+const REVERSE: u32 = 29305;
+const CISCO: u32 = 9;
+
+/// A message's header.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Header {
+    pub(crate) version: u16,
+    pub(crate) source: SocketAddr,
+    pub(crate) received_ns: u64,
+    pub(crate) seconds: u32,
+    pub(crate) nanoseconds: u32,
+    pub(crate) uptime_ms: Option<u32>,
+    pub(crate) sequence: u32,
+    pub(crate) domain: u32,
+}
+
+impl Default for Header {
+    fn default() -> Self {
+        Self {
+            version: 0,
+            source: (Ipv4Addr::UNSPECIFIED, 0).into(),
+            received_ns: 0,
+            seconds: 0,
+            nanoseconds: 0,
+            uptime_ms: None,
+            sequence: 0,
+            domain: 0,
+        }
+    }
+}
+
+fn address_octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(v4) => v4.octets().to_vec(),
+        IpAddr::V6(v6) => v6.octets().to_vec(),
+    }
+}
+
+/// A big-endian number; what is wider than 64 bits is the greatest there is.
+fn big_endian(value: &[u8]) -> u64 {
+    let mut number: u64 = 0;
+    for &byte in value {
+        if number > u64::MAX >> 8 {
+            return u64::MAX;
+        }
+        number = number << 8 | u64::from(byte);
+    }
+    number
+}
+
+fn nth<'a>(elements: &[Element<'a>], pen: u32, id: u16, n: usize) -> Option<&'a [u8]> {
+    elements.iter().filter(|e| (e.pen, e.id) == (pen, id) && !e.scope).nth(n).map(|e| e.value)
+}
+
+/// First occurrence of an element as a number, 0 where there is none.
+pub(crate) fn number(elements: &[Element<'_>], pen: u32, id: u16) -> u64 {
+    let found = elements.iter().find(|e| (e.pen, e.id) == (pen, id));
+    found.map_or(0, |e| big_endian(e.value))
+}
+
+/// Sampler or selector id that a record names.
+pub(crate) fn selector(elements: &[Element<'_>]) -> Option<u64> {
+    let found = elements.iter().find(|e| e.pen == 0 && matches!(e.id, 48 | 302) && !e.value.is_empty());
+    found.map(|e| big_endian(e.value))
+}
+
+/// The sampling rate that a record's elements say themselves; 0 where they say none.
+pub(crate) fn rate_said(elements: &[Element<'_>]) -> u64 {
+    let value = |id| number(elements, 0, id);
+    let has = |id| elements.iter().any(|e| e.pen == 0 && e.id == id && !e.value.is_empty());
+    let rounded =
+        |whole: u64, part: u64| ((u128::from(whole) + u128::from(part) / 2) / u128::from(part)) as u64;
+    let (interval, space) = (value(305), value(306));
+    let (size, population) = (value(309), value(310));
+    let probability =
+        elements.iter().find(|e| e.pen == 0 && e.id == 311).map_or(0.0, |e| match e.value.len() {
+            4 => f64::from(f32::from_be_bytes(e.value.try_into().unwrap())),
+            8 => f64::from_be_bytes(e.value.try_into().unwrap()),
+            _ => 0.0,
+        });
+    if interval > 0 && has(306) {
+        rounded(interval.saturating_add(space), interval)
+    } else if size > 0 && population >= size {
+        rounded(population, size)
+    } else if probability > 0.0 && probability <= 1.0 {
+        (1.0 / probability).round() as u64
+    } else if value(50) > 0 {
+        value(50)
+    } else {
+        value(34)
+    }
+}
+
+/// An options record.
+pub(crate) fn options(header: Header, template: u16, elements: &[Element<'_>]) -> OptionsRecord {
+    let written = |e: &Element<'_>| {
+        let specifier = FieldSpecifier { pen: e.pen, id: e.id, length: 0, variable: false, scope: e.scope };
+        let known = elements::of_field(header.version, &specifier);
+        WrittenElement {
+            pen: e.pen,
+            id: u32::from(e.id),
+            name: known.map(|known| known.name.to_owned()).unwrap_or_default(),
+            value: e.value.to_vec(),
+            text: known.map_or(String::new(), |known| {
+                Rendered { data_type: known.data_type, value: e.value }.to_string()
+            }),
+            scope: e.scope,
+        }
+    };
+    OptionsRecord {
+        time_received_ns: header.received_ns,
+        exporter: address_octets(header.source.ip()),
+        port: u32::from(header.source.port()),
+        version: u32::from(header.version),
+        observation_domain_id: header.domain,
+        sequence_num: header.sequence,
+        template_id: u32::from(template),
+        elements: elements.iter().map(written).collect(),
+        export_time: header.seconds,
+        ..OptionsRecord::default()
+    }
+}
+
+/// A data record, field by field in the order of flow.proto.
+pub(crate) fn flow(header: Header, elements: &[Element<'_>], announced: &Announced) -> FlowRecord {
+    let record = Reading { header, elements, announced };
+    let src_addr = record.address(&[8, 27]);
+    let dst_addr = record.address(&[12, 28]);
+    let (icmp_type, icmp_code) = record.icmp();
+    FlowRecord {
+        r#type: match header.version {
+            1 => FlowType::NetflowV1,
+            5 => FlowType::NetflowV5,
+            7 => FlowType::NetflowV7,
+            9 => FlowType::NetflowV9,
+            _ => FlowType::Ipfix,
+        } as i32,
+        sampling_rate: record.sampling_rate(),
+        sequence_num: header.sequence,
+        bytes: record.counter(&[1, 85, 23], &[231, 312]),
+        packets: record.counter(&[2, 86, 24], &[298]),
+        sampler_address: address_octets(header.source.ip()),
+        next_hop: record.address(&[15, 62]),
+        next_hop_as: record.u32(&[128]),
+        src_as: record.u32(&[16]),
+        dst_as: record.u32(&[17]),
+        src_net: record.u32(&[9, 29]),
+        dst_net: record.u32(&[13, 30]),
+        in_if: record.u32(&[10, 252]),
+        out_if: record.u32(&[14, 253]),
+        proto: record.u32(&[4, 193]),
+        src_port: record.u32(&[7, 180, 182]),
+        dst_port: record.u32(&[11, 181, 183]),
+        ip_tos: record.u32(&[5]),
+        forwarding_status: record.u32(&[89]),
+        ip_ttl: record.u32(&[192, 52]),
+        tcp_flags: record.u32(&[6]),
+        src_mac: record.u64(&[56, 81]),
+        dst_mac: record.u64(&[80, 57]),
+        vlan_id: record.u32(&[58, 243]),
+        etype: record.etype(&src_addr, &dst_addr),
+        icmp_type,
+        icmp_code,
+        src_vlan: record.u32(&[58]),
+        dst_vlan: record.u32(&[59, 254]),
+        fragment_id: record.u32(&[54]),
+        fragment_offset: record.u32(&[88]),
+        ipv6_flow_label: record.u32(&[31]),
+        ip_flags: record.u32(&[197]),
+        ingress_vrf_id: record.u32(&[234]),
+        egress_vrf_id: record.u32(&[235]),
+        bi_flow_direction: record.u32(&[239]),
+        flow_direction: record.u32(&[61]),
+        observation_domain_id: header.domain,
+        observation_point_id: record.u32(&[138]),
+        mpls_ttl: Some(record.u32(&[200])).filter(|ttl| *ttl != 0).into_iter().collect(),
+        mpls_label: record.mpls_labels(),
+        mpls_ip: Some(record.address(&[47, 140])).filter(|address| !address.is_empty()).into_iter().collect(),
+        bgp_next_hop: record.address(&[18, 63]),
+        time_received_ns: header.received_ns,
+        time_flow_start_ns: record.time([156, 154, 152, 150, 158, 22]),
+        time_flow_end_ns: record.time([157, 155, 153, 151, 159, 21]),
+        src_sgt: record.either(&[(0, 34000), (CISCO, 1232)]) as u32,
+        dst_sgt: record.either(&[(0, 34001), (CISCO, 1233)]) as u32,
+        src_sgt_name: record.text(&[(0, 34002), (CISCO, 1234)]),
+        dst_sgt_name: record.text(&[(0, 34003), (CISCO, 1235)]),
+        application_id: record.first(95).unwrap_or_default().to_vec(),
+        application_name: record.text(&[(0, 96)]),
+        ingress_vrf_name: record.text(&[(0, 236)]),
+        post_nat_src_addr: record.address(&[225, 281, 40001]),
+        post_nat_dst_addr: record.address(&[226, 282, 40002]),
+        post_nat_src_port: record.u32(&[227, 40003]),
+        post_nat_dst_port: record.u32(&[228, 40004]),
+        nat_event: record.u32(&[230]),
+        flow_end_reason: record.u32(&[136]),
+        firewall_event: record.u32(&[233, 40005]),
+        reverse_bytes: record.either(&[(REVERSE, 1), (REVERSE, 85), (0, 232)]),
+        reverse_packets: record.either(&[(REVERSE, 2), (REVERSE, 86), (0, 299)]),
+        reverse_tcp_flags: record.either(&[(REVERSE, 6)]) as u32,
+        tunnel_id: record.u64(&[351]),
+        inner_src_addr: record.inner_address(&[8, 27]),
+        inner_dst_addr: record.inner_address(&[12, 28]),
+        inner_proto: record.inner(4) as u32,
+        inner_src_port: record.inner(7) as u32,
+        inner_dst_port: record.inner(11) as u32,
+        inner_etype: record.inner(256) as u32,
+        inner_src_mac: record.inner(56),
+        inner_dst_mac: record.inner(80),
+        inner_vlan_id: record.inner(58) as u32,
+        src_user: record.text(&[(0, 371)]),
+        src_peer_as: record.u32(&[129]),
+        src_addr,
+        dst_addr,
+        ..FlowRecord::default()
+    }
+}
+
+/// A record being read.
+struct Reading<'a> {
+    header: Header,
+    elements: &'a [Element<'a>],
+    announced: &'a Announced,
+}
+
+impl<'a> Reading<'a> {
+    fn first(&self, id: u16) -> Option<&'a [u8]> {
+        nth(self.elements, 0, id, 0)
+    }
+
+    /// The first of several elements that is not 0.
+    fn either(&self, ids: &[(u32, u16)]) -> u64 {
+        let values = ids.iter().filter_map(|&(pen, id)| nth(self.elements, pen, id, 0).map(big_endian));
+        values.into_iter().find(|&value| value != 0).unwrap_or(0)
+    }
+
+    fn u64(&self, ids: &[u16]) -> u64 {
+        self.either(&ids.iter().map(|&id| (0, id)).collect::<Vec<_>>())
+    }
+
+    fn u32(&self, ids: &[u16]) -> u32 {
+        ids.iter().map(|&id| self.u64(&[id]) as u32).find(|&value| value != 0).unwrap_or(0)
+    }
+
+    /// A counter; `stand_ins` count only where the template has none of the others.
+    fn counter(&self, ids: &[u16], stand_ins: &[u16]) -> u64 {
+        let has_any = ids.iter().any(|&id| self.first(id).is_some());
+        self.u64(if has_any { ids } else { stand_ins })
+    }
+
+    /// The first address that is not all zeros, else the first there is.
+    fn pick(candidates: Vec<&[u8]>) -> Vec<u8> {
+        let valid: Vec<_> = candidates.into_iter().filter(|value| matches!(value.len(), 4 | 16)).collect();
+        let said = valid.iter().find(|value| value.iter().any(|&byte| byte != 0));
+        said.or(valid.first()).map(|value| value.to_vec()).unwrap_or_default()
+    }
+
+    fn address(&self, ids: &[u16]) -> Vec<u8> {
+        Self::pick(ids.iter().filter_map(|&id| self.first(id)).collect())
+    }
+
+    fn inner_address(&self, ids: &[u16]) -> Vec<u8> {
+        Self::pick(ids.iter().filter_map(|&id| nth(self.elements, 0, id, 1)).collect())
+    }
+
+    fn inner(&self, id: u16) -> u64 {
+        nth(self.elements, 0, id, 1).map_or(0, big_endian)
+    }
+
+    fn text(&self, ids: &[(u32, u16)]) -> String {
+        let values = ids.iter().filter_map(|&(pen, id)| nth(self.elements, pen, id, 0));
+        let texts = values.map(|value| String::from_utf8_lossy(value).trim_end_matches('\0').to_owned());
+        texts.into_iter().find(|text| !text.is_empty()).unwrap_or_default()
+    }
+
+    fn etype(&self, src: &[u8], dst: &[u8]) -> u32 {
+        let of_version = match self.u64(&[60]) {
+            4 => 0x0800,
+            6 => 0x86dd,
+            _ => 0,
+        };
+        let has_said = self.first(256).is_some() || self.first(60).is_some();
+        match self.u32(&[256]) {
+            0 if of_version != 0 || has_said => of_version,
+            0 if src.len() == 4 || src.is_empty() && dst.len() == 4 => 0x0800,
+            0 if src.len() == 16 || src.is_empty() && dst.len() == 16 => 0x86dd,
+            said => said,
+        }
+    }
+
+    fn icmp(&self) -> (u32, u32) {
+        let has_element = [176, 178, 32, 139, 177, 179].iter().any(|&id| self.first(id).is_some());
+        let proto = self.first(4).map_or(0, big_endian);
+        if !has_element && matches!(proto, 1 | 58) {
+            let port = self.first(11).map_or(0, big_endian);
+            return ((port >> 8 & 0xff) as u32, (port & 0xff) as u32);
+        }
+        let of = |plain: [u16; 2], shift: u32| {
+            let both = [32, 139].map(|id| (self.u64(&[id]) >> shift & 0xff) as u32);
+            let plain = plain.map(|id| self.u32(&[id]));
+            plain.into_iter().chain(both).find(|&value| value != 0).unwrap_or(0)
+        };
+        (of([176, 178], 8), of([177, 179], 0))
+    }
+
+    fn mpls_labels(&self) -> Vec<u32> {
+        let of_id = |id: u16| self.elements.iter().filter(move |e| (e.pen, e.id, e.scope) == (0, id, false));
+        let entries = (70..=79).flat_map(of_id).map(|e| big_endian(e.value));
+        entries.filter(|&entry| entry != 0).map(|entry| (entry >> 4 & 0xf_ffff) as u32).collect()
+    }
+
+    fn sampling_rate(&self) -> u64 {
+        let plain: Vec<_> = self.elements.iter().filter(|e| !e.scope).copied().collect();
+        let by_selector = selector(&plain).and_then(|id| self.announced.rate_by_selector.get(&id));
+        match (rate_said(&plain), by_selector) {
+            (0, Some(&rate)) => rate,
+            (0, None) => self.announced.rate,
+            (rate, _) => rate,
+        }
+    }
+
+    /// Absolute times in order of precision, then the delta to the export time, then sysUpTime; where a flow has none of
+    /// these, when it was observed.
+    fn time(&self, [nano, micro, milli, second, delta, uptime]: [u16; 6]) -> u64 {
+        let ways = [
+            self.ntp_ns(nano),
+            self.ntp_us(micro),
+            self.u64(&[milli]).saturating_mul(1_000_000),
+            self.u64(&[second]).saturating_mul(1_000_000_000),
+            self.before_export(delta),
+            self.at_uptime(uptime),
+            self.ntp_ns(325),
+            self.ntp_us(324),
+            self.u64(&[323]).saturating_mul(1_000_000),
+            self.u64(&[322]).saturating_mul(1_000_000_000),
+        ];
+        ways.into_iter().find(|&time| time != 0).unwrap_or(0)
+    }
+
+    /// An NTP time stamp: seconds since 1900 (since 2036 where that is before 1970), and a binary fraction.
+    fn ntp(&self, id: u16, units: u128) -> Option<(u64, u64)> {
+        let stamp = self.first(id).filter(|value| value.len() == 8).map(big_endian).filter(|&s| s != 0)?;
+        let since_1900 = stamp >> 32;
+        let era = if since_1900 < 2_208_988_800 { 1 << 32 } else { 0 };
+        // To the nearest unit: exporters cut the binary fraction off.
+        let fraction = (u128::from(stamp & 0xffff_ffff) * units + (1 << 31)) >> 32;
+        Some((since_1900 + era - 2_208_988_800, fraction as u64))
+    }
+
+    fn ntp_ns(&self, id: u16) -> u64 {
+        self.ntp(id, 1_000_000_000).map_or(0, |(seconds, ns)| seconds * 1_000_000_000 + ns)
+    }
+
+    fn ntp_us(&self, id: u16) -> u64 {
+        self.ntp(id, 1_000_000).map_or(0, |(seconds, us)| seconds * 1_000_000_000 + us * 1000)
+    }
+
+    fn export_ns(&self) -> i128 {
+        i128::from(self.header.seconds) * 1_000_000_000 + i128::from(self.header.nanoseconds)
+    }
+
+    fn before_export(&self, id: u16) -> u64 {
+        let Some(value) = self.first(id).filter(|value| !value.is_empty()) else { return 0 };
+        (self.export_ns() - i128::from(big_endian(value)) * 1000).try_into().unwrap_or(0)
+    }
+
+    /// sysUpTime of a v5 or v9 header wraps after 49 days: a time is the one nearest to the header's.
+    fn at_uptime(&self, id: u16) -> u64 {
+        let ms = self.u64(&[id]);
+        if ms == 0 {
+            return 0;
+        }
+        let ns = match self.header.uptime_ms {
+            Some(now) => {
+                let ago = (i64::from(now) - i64::from(ms as u32)).rem_euclid(1 << 32);
+                let ago = if ago >= 1 << 31 { ago - (1 << 32) } else { ago };
+                self.export_ns() - i128::from(ago) * 1_000_000
+            }
+            None if self.announced.boot_ms == 0 => return 0,
+            None => (i128::from(self.announced.boot_ms) + i128::from(ms)) * 1_000_000,
+        };
+        ns.try_into().unwrap_or(0)
+    }
+}
