@@ -82,70 +82,89 @@ impl Meaning {
     pub(crate) fn of(record: &WireRecord<'_>) -> Self {
         let mut rates = Rates::default();
         let mut meaning = Self::default();
+        let mut boot_ms = None;
         for (field, value) in record.elements() {
             let v9_scope = field.scope && record.version == 9;
             if field.pen != 0 || v9_scope || value.is_empty() {
                 continue;
             }
             match field.id {
-                48 | 302 => meaning.selector = Some(unsigned(value)),
-                160 => meaning.boot_ms = unsigned(value),
+                48 | 302 => {
+                    meaning.selector.get_or_insert(unsigned(value));
+                }
+                160 => {
+                    boot_ms.get_or_insert(unsigned(value));
+                }
                 id => rates.note(id, value),
             }
         }
         meaning.rate = rates.rate();
+        meaning.boot_ms = boot_ms.unwrap_or(0);
         meaning
     }
 }
 
-/// The elements that announce a sampling rate, in one record.
+/// The elements that announce a sampling rate, in one record; of one that is there twice the first counts.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Rates {
     /// samplingInterval (34), samplerRandomInterval (50).
-    interval: u64,
-    random_interval: u64,
+    interval: Option<u64>,
+    random_interval: Option<u64>,
     /// samplingPacketInterval (305), samplingPacketSpace (306): count-based, `interval` of `interval + space` packets.
-    packet_interval: u64,
+    packet_interval: Option<u64>,
     packet_space: Option<u64>,
     /// samplingSize (309), samplingPopulation (310): `size` of `population` packets.
-    size: u64,
-    population: u64,
+    size: Option<u64>,
+    population: Option<u64>,
     /// samplingProbability (311).
-    probability: f64,
+    probability: Option<f64>,
 }
 
 impl Rates {
     /// Takes an element; 307 and 308 are time-based and give no rate.
     pub(crate) fn note(&mut self, id: u16, value: &[u8]) {
-        match id {
-            34 => self.interval = unsigned(value),
-            50 => self.random_interval = unsigned(value),
-            305 => self.packet_interval = unsigned(value),
-            306 => self.packet_space = Some(unsigned(value)),
-            309 => self.size = unsigned(value),
-            310 => self.population = unsigned(value),
-            311 => self.probability = float(value),
-            _ => {}
+        if value.is_empty() {
+            return;
         }
+        let number = match id {
+            34 => &mut self.interval,
+            50 => &mut self.random_interval,
+            305 => &mut self.packet_interval,
+            306 => &mut self.packet_space,
+            309 => &mut self.size,
+            310 => &mut self.population,
+            311 => {
+                self.probability.get_or_insert(float(value));
+                return;
+            }
+            _ => return,
+        };
+        number.get_or_insert(unsigned(value));
     }
 
     /// Packets on the wire per packet observed, rounded; 0 where nothing was announced or it makes no sense.
     pub(crate) fn rate(&self) -> u64 {
-        if let (Some(space), 1..) = (self.packet_space, self.packet_interval) {
-            return divide(self.packet_interval.saturating_add(space), self.packet_interval);
+        if let (Some(interval @ 1..), Some(space)) = (self.packet_interval, self.packet_space) {
+            return divide(interval.saturating_add(space), interval);
         }
-        if self.size > 0 && self.population >= self.size {
-            return divide(self.population, self.size);
+        if let (Some(size @ 1..), Some(population)) = (self.size, self.population)
+            && population >= size
+        {
+            return divide(population, size);
         }
-        if self.probability > 0.0 && self.probability <= 1.0 {
-            return (1.0 / self.probability).round() as u64;
+        if let Some(probability) = self.probability
+            && probability > 0.0
+            && probability <= 1.0
+        {
+            return (1.0 / probability).round() as u64;
         }
-        if self.random_interval > 0 { self.random_interval } else { self.interval }
+        let plain = [self.random_interval, self.interval].into_iter().flatten();
+        plain.into_iter().find(|&rate| rate != 0).unwrap_or(0)
     }
 }
 
 fn divide(whole: u64, part: u64) -> u64 {
-    whole.saturating_add(part / 2) / part
+    whole / part + u64::from(whole % part >= part.div_ceil(2))
 }
 
 fn float(value: &[u8]) -> f64 {

@@ -41,9 +41,9 @@ impl Plan {
         match etype {
             Etype::Said | Etype::Unknown => {}
             Etype::Always(etype) => constants = constant(etype),
-            Etype::BySource(sources) => {
+            Etype::ByAddress(addresses) => {
                 etype_from = Some(choices.len() as u16);
-                choices.push(sources);
+                choices.push(addresses);
             }
         }
         let icmp_from_port = icmp_from_port(&candidates);
@@ -159,8 +159,9 @@ enum Etype {
     Said,
     /// All records have addresses of one family.
     Always(u64),
-    /// A record's family is that of its source address.
-    BySource(Box<[Step]>),
+    /// A record's family is that of the first of its addresses that is not all zeros: exporters that fill one template
+    /// with both families leave the other's fields zero, and a source address may be all zeros by itself.
+    ByAddress(Box<[Step]>),
     Unknown,
 }
 
@@ -169,16 +170,14 @@ impl Etype {
         if candidates.iter().any(|c| c.step.tag == flow::ETYPE) {
             return Self::Said;
         }
-        let family = |v4: u16, v6: u16| {
-            let has = |id| candidates.iter().any(|c| c.id == id);
-            (has(v4), has(v6))
-        };
-        match (family(8, 27), family(12, 28)) {
-            ((true, true), _) => Self::BySource(alternatives(candidates, |c| c.step.tag == flow::SRC_ADDR)),
-            (_, (true, true)) => Self::BySource(alternatives(candidates, |c| c.step.tag == flow::DST_ADDR)),
-            ((true, false), _) | (_, (true, false)) => Self::Always(0x0800),
-            ((false, true), _) | (_, (false, true)) => Self::Always(0x86dd),
-            _ => Self::Unknown,
+        let of = |tag| candidates.iter().filter(move |c| c.step.tag == tag).map(|c| c.step);
+        let addresses: Box<[Step]> = of(flow::SRC_ADDR).chain(of(flow::DST_ADDR)).collect();
+        // A field of variable length has length 0 here.
+        match addresses.first().map(|step| step.len) {
+            None => Self::Unknown,
+            Some(4) if addresses.iter().all(|step| step.len == 4) => Self::Always(0x0800),
+            Some(16) if addresses.iter().all(|step| step.len == 16) => Self::Always(0x86dd),
+            Some(_) => Self::ByAddress(addresses),
         }
     }
 }
@@ -194,7 +193,7 @@ fn constant(etype: u64) -> Box<[u8]> {
 /// NetFlow v5, and v9 exporters that have no ICMP element, put type * 256 + code into the destination port.
 fn icmp_from_port(candidates: &[Candidate]) -> Option<(Step, Step)> {
     let of = |id: u16, tag| candidates.iter().find(|c| c.id == id && c.step.tag == tag).map(|c| c.step);
-    if candidates.iter().any(|c| c.step.tag == flow::ICMP_TYPE) {
+    if candidates.iter().any(|c| [flow::ICMP_TYPE, flow::ICMP_CODE].contains(&c.step.tag)) {
         return None;
     }
     Some((of(4, flow::PROTO)?, of(11, flow::DST_PORT)?))

@@ -29,7 +29,7 @@ pub struct Plan {
     mpls_labels: Box<[Step]>,
     /// Protocol and destination port, where only the port can hold ICMP's type and code (NetFlow v5 and many v9).
     icmp_from_port: Option<(Step, Step)>,
-    /// Source address candidates, where the Ethernet type is the address family of a record.
+    /// Addresses, source first, where the Ethernet type is the address family of a record.
     etype_from: Option<u16>,
     /// Encoded fields that are the same in every record.
     constants: Box<[u8]>,

@@ -102,7 +102,8 @@ impl Plan {
                 Op::Bytes => out.bytes(step.tag, octets(scene, record, step)),
                 Op::Text => out.text(step.tag, octets(scene, record, step)),
                 Op::PackedOne => {
-                    out.packed(step.tag, Some(number(scene, record, step)).filter(|&value| value != 0));
+                    let member = Some(number(scene, record, step) & 0xffff_ffff).filter(|&value| value != 0);
+                    out.packed(step.tag, member);
                 }
                 _ => out.uint(step.tag, value(scene, record, step)),
             }
@@ -231,6 +232,8 @@ fn value<L: Locate>(scene: &Scene<'_>, record: &L, step: &Step) -> u64 {
         Op::Milliseconds => number.saturating_mul(1_000_000),
         Op::NtpNanoseconds => ntp_ns(octets(scene, record, step)).unwrap_or(0),
         Op::NtpMicroseconds => ntp_us(octets(scene, record, step)).unwrap_or(0),
+        // Unlike elsewhere 0 is a value; only an empty field says nothing.
+        Op::MicrosecondsBeforeExport if record.find(step).1 == 0 => 0,
         Op::MicrosecondsBeforeExport => scene.clock.before_export(number),
         Op::U64 | Op::Address | Op::Bytes | Op::Text | Op::PackedOne | Op::Choice => number,
     }
