@@ -1,18 +1,24 @@
 //! The decoder against a second reading of the same datagrams: the plans' bytes, decoded with prost, equal the structs
 //! that a plain reference decoder fills from flow.proto's comments.
 
+#[path = "../capture/mod.rs"]
 mod capture;
-#[path = "oracle/parse.rs"]
+mod cases;
+mod generate;
 mod parse;
-#[path = "oracle/record.rs"]
 mod record;
+#[path = "../rig/mod.rs"]
 mod rig;
+#[path = "../wire/mod.rs"]
+mod wire;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use flow_decoder::{Datagram, ZoneId};
+use generate::Hex;
 use parse::{Decoded, Reference};
+use proptest::prelude::*;
 use rig::Rig;
 
 /// Decodes both ways, and says where the records differ.
@@ -50,10 +56,22 @@ impl Both {
 
 fn first_difference<T: PartialEq + std::fmt::Debug>(got: &[T], want: &[T]) -> Result<(), String> {
     let Some(at) = (0..got.len()).find(|&at| got[at] != want[at]) else { return Ok(()) };
-    let (got, want) = (format!("{:#?}", got[at]), format!("{:#?}", want[at]));
-    let lines = got.lines().zip(want.lines()).filter(|(got, want)| got != want);
-    let lines: Vec<_> = lines.map(|(got, want)| format!("{} / {}", got.trim(), want.trim())).collect();
-    Err(format!("record {}: decoder / reference: {}", at + 1, lines.join("; ")))
+    let (got, want) = (fields(&got[at]), fields(&want[at]));
+    let differ: Vec<_> = got.iter().zip(&want).filter(|(got, want)| got != want).collect();
+    Err(format!("record {}: decoder / reference: {differ:?}", at + 1))
+}
+
+/// The fields of a struct as its pretty debug output shows them.
+fn fields(message: &impl std::fmt::Debug) -> Vec<String> {
+    let mut fields = Vec::new();
+    for line in format!("{message:#?}").lines() {
+        match (line.strip_prefix("    "), fields.last_mut()) {
+            (Some(field), _) if field.starts_with(char::is_alphabetic) => fields.push(field.to_owned()),
+            (_, Some(field)) => *field += line.trim(),
+            (_, None) => {}
+        }
+    }
+    fields
 }
 
 fn compare_captures(paths: &[PathBuf]) {
@@ -90,5 +108,19 @@ fn third_party_captures_decode_alike() {
     match capture::shared() {
         Some(paths) => compare_captures(&paths),
         None => println!("NOT RUN: no captures at CATCHMENT_SHARED"),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn made_up_templates_decode_alike(datagrams in generate::datagrams()) {
+        let mut both = Both::new();
+        for (port, Hex(payload)) in &datagrams {
+            let agreed = both.compare(payload, rig::exporter(*port), rig::RECEIVED_NS);
+            prop_assert!(agreed.is_ok(), "{}", agreed.unwrap_err());
+            prop_assert!(both.rig.statistics().check());
+        }
     }
 }

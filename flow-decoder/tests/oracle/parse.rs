@@ -185,7 +185,8 @@ impl Domain {
 impl Announced {
     fn note(&mut self, version: u16, elements: &[Element<'_>]) {
         // A v9 scope type is a number of its own registry.
-        let plain: Vec<_> = elements.iter().filter(|e| !(version == 9 && e.scope)).copied().collect();
+        let plain: Vec<_> =
+            elements.iter().filter(|e| e.takes_octets && !(version == 9 && e.scope)).copied().collect();
         let rate = record::rate_said(&plain);
         match record::selector(&plain) {
             _ if rate == 0 => {}
@@ -194,7 +195,8 @@ impl Announced {
             }
             None => self.rate = rate,
         }
-        let boot_ms = record::number(&plain, 0, 160);
+        let said: Vec<_> = plain.iter().filter(|e| !e.value.is_empty()).copied().collect();
+        let boot_ms = record::number(&said, 0, 160);
         if boot_ms != 0 {
             self.boot_ms = boot_ms;
         }

@@ -77,18 +77,18 @@ pub(crate) fn selector(elements: &[Element<'_>]) -> Option<u64> {
 
 /// The sampling rate that a record's elements say themselves; 0 where they say none.
 pub(crate) fn rate_said(elements: &[Element<'_>]) -> u64 {
-    let value = |id| number(elements, 0, id);
-    let has = |id| elements.iter().any(|e| e.pen == 0 && e.id == id && !e.value.is_empty());
+    let elements: Vec<_> = elements.iter().filter(|e| !e.value.is_empty()).copied().collect();
+    let value = |id| number(&elements, 0, id);
+    let has = |id| elements.iter().any(|e| e.pen == 0 && e.id == id);
     let rounded =
         |whole: u64, part: u64| ((u128::from(whole) + u128::from(part) / 2) / u128::from(part)) as u64;
     let (interval, space) = (value(305), value(306));
     let (size, population) = (value(309), value(310));
-    let probability =
-        elements.iter().find(|e| e.pen == 0 && e.id == 311).map_or(0.0, |e| match e.value.len() {
-            4 => f64::from(f32::from_be_bytes(e.value.try_into().unwrap())),
-            8 => f64::from_be_bytes(e.value.try_into().unwrap()),
-            _ => 0.0,
-        });
+    let probability = elements.iter().find(|e| e.pen == 0 && e.id == 311).map_or(0.0, |e| match *e.value {
+        [a, b, c, d] => f64::from(f32::from_be_bytes([a, b, c, d])),
+        [a, b, c, d, e, f, g, h] => f64::from_be_bytes([a, b, c, d, e, f, g, h]),
+        _ => 0.0,
+    });
     if interval > 0 && has(306) {
         rounded(interval.saturating_add(space), interval)
     } else if size > 0 && population >= size {
@@ -135,8 +135,6 @@ pub(crate) fn options(header: Header, template: u16, elements: &[Element<'_>]) -
 /// A data record, field by field in the order of flow.proto.
 pub(crate) fn flow(header: Header, elements: &[Element<'_>], announced: &Announced) -> FlowRecord {
     let record = Reading { header, elements, announced };
-    let src_addr = record.address(&[8, 27]);
-    let dst_addr = record.address(&[12, 28]);
     let (icmp_type, icmp_code) = record.icmp();
     FlowRecord {
         r#type: match header.version {
@@ -148,6 +146,8 @@ pub(crate) fn flow(header: Header, elements: &[Element<'_>], announced: &Announc
         } as i32,
         sampling_rate: record.sampling_rate(),
         sequence_num: header.sequence,
+        src_addr: record.address(&[8, 27]),
+        dst_addr: record.address(&[12, 28]),
         bytes: record.counter(&[1, 85, 23], &[231, 312]),
         packets: record.counter(&[2, 86, 24], &[298]),
         sampler_address: address_octets(header.source.ip()),
@@ -169,7 +169,7 @@ pub(crate) fn flow(header: Header, elements: &[Element<'_>], announced: &Announc
         src_mac: record.u64(&[56, 81]),
         dst_mac: record.u64(&[80, 57]),
         vlan_id: record.u32(&[58, 243]),
-        etype: record.etype(&src_addr, &dst_addr),
+        etype: record.etype(),
         icmp_type,
         icmp_code,
         src_vlan: record.u32(&[58]),
@@ -220,8 +220,6 @@ pub(crate) fn flow(header: Header, elements: &[Element<'_>], announced: &Announc
         inner_vlan_id: record.inner(58) as u32,
         src_user: record.text(&[(0, 371)]),
         src_peer_as: record.u32(&[129]),
-        src_addr,
-        dst_addr,
         ..FlowRecord::default()
     }
 }
@@ -283,18 +281,20 @@ impl<'a> Reading<'a> {
         texts.into_iter().find(|text| !text.is_empty()).unwrap_or_default()
     }
 
-    fn etype(&self, src: &[u8], dst: &[u8]) -> u32 {
-        let of_version = match self.u64(&[60]) {
+    /// Said by an element, else the family of the first address that is not all zeros.
+    fn etype(&self) -> u32 {
+        if self.first(256).is_some() || self.first(60).is_some() {
+            let of_version = match self.u64(&[60]) {
+                4 => 0x0800,
+                6 => 0x86dd,
+                _ => 0,
+            };
+            return Some(self.u32(&[256])).filter(|said| *said != 0).unwrap_or(of_version);
+        }
+        match self.address(&[8, 27, 12, 28]).len() {
             4 => 0x0800,
-            6 => 0x86dd,
+            16 => 0x86dd,
             _ => 0,
-        };
-        let has_said = self.first(256).is_some() || self.first(60).is_some();
-        match self.u32(&[256]) {
-            0 if of_version != 0 || has_said => of_version,
-            0 if src.len() == 4 || src.is_empty() && dst.len() == 4 => 0x0800,
-            0 if src.len() == 16 || src.is_empty() && dst.len() == 16 => 0x86dd,
-            said => said,
         }
     }
 
@@ -321,12 +321,12 @@ impl<'a> Reading<'a> {
 
     fn sampling_rate(&self) -> u64 {
         let plain: Vec<_> = self.elements.iter().filter(|e| !e.scope).copied().collect();
-        let by_selector = selector(&plain).and_then(|id| self.announced.rate_by_selector.get(&id));
-        match (rate_said(&plain), by_selector) {
-            (0, Some(&rate)) => rate,
-            (0, None) => self.announced.rate,
-            (rate, _) => rate,
+        let said = rate_said(&plain);
+        if said != 0 {
+            return said;
         }
+        let by_selector = selector(&plain).and_then(|id| self.announced.rate_by_selector.get(&id));
+        by_selector.copied().unwrap_or(self.announced.rate)
     }
 
     /// Absolute times in order of precision, then the delta to the export time, then sysUpTime; where a flow has none of
