@@ -275,7 +275,7 @@ fn ipfix_template(body: &[u8], options: bool) -> Option<Template> {
 /// NetFlow v1, v5 and v7 by the offsets of Cisco's tables.
 fn fixed(payload: &[u8], mut header: Header, out: &mut Decoded) -> Option<()> {
     let (start, size) = match header.version {
-        1 => (16, 52),
+        1 => (16, 48),
         5 => (24, 48),
         _ => (24, 52),
     };
