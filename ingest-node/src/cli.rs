@@ -82,11 +82,11 @@ pub mod decode {
     /// What to decode, and how to print it.
     #[derive(Debug, Clone, PartialEq, clap::Args)]
     pub struct Args {
-        /// Capture files.
+        /// Capture files (pcap, pcapng).
         #[arg(required = true, value_name = "FILE")]
         pub files: Vec<PathBuf>,
 
-        /// Print each data and options record as it was on the wire.
+        /// Print each data and options record, and each sFlow sample, as it was on the wire.
         #[arg(long, conflicts_with_all = ["kinds", "format"])]
         pub elements: bool,
 
@@ -98,7 +98,7 @@ pub mod decode {
         #[arg(long, value_enum, default_value_t = Format::Json)]
         pub format: Format,
 
-        /// Take only datagrams to this UDP port. Repeatable; without it: all that look like telemetry.
+        /// Take only datagrams to this UDP port. Repeatable; without it: any port.
         #[arg(long = "port", value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
         pub ports: Vec<u16>,
     }

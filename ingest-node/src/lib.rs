@@ -6,8 +6,10 @@
 #![forbid(unsafe_code)]
 
 pub mod app;
+pub mod capture;
 pub mod cli;
 pub mod config;
+pub mod decode_command;
 pub mod flow;
 pub mod healthcheck;
 pub mod http;

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use ingest_node::app;
 use ingest_node::cli::{Cli, Command};
 use ingest_node::config::Loaded;
-use ingest_node::healthcheck;
+use ingest_node::{decode_command, healthcheck};
 
 fn main() -> ExitCode {
     let cli = match Cli::of_process() {
@@ -54,6 +54,6 @@ fn dispatch(cli: &Cli, loaded: &Loaded) -> anyhow::Result<ExitCode> {
             writeln!(std::io::stdout(), "{}", answer.text)?;
             Ok(if answer.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }
-        Command::Decode(_) => anyhow::bail!("this command has not landed yet"),
+        Command::Decode(args) => Ok(decode_command::command(args, &loaded.config)),
     }
 }
