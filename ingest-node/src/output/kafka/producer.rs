@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -27,8 +28,11 @@ const REPLACE_INTERVAL: Duration = Duration::from_secs(1);
 const PURGE_WAIT: Duration = Duration::from_secs(5);
 /// How long a full queue of a producer that has brokers is waited for, in all, for one batch.
 const FULL_QUEUE_WAIT: Duration = Duration::from_millis(20);
-/// How long one look for room lasts.
-const FULL_QUEUE_POLL: Duration = Duration::from_millis(1);
+/// Time between two looks for room. The thread is parked for it: a `poll` with a timeout of a millisecond spins, because
+/// rdkafka rounds what is left of it down to whole milliseconds.
+const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(1);
+/// Events that are served in one look for room; each may report many messages.
+const FULL_QUEUE_EVENTS: u32 = 16;
 
 /// One of the output's producers, shared by some of the workers.
 pub(super) struct ProducerSlot {
@@ -80,7 +84,8 @@ impl ProducerSlot {
             message = unsent;
             match error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown) {
                 RDKafkaErrorCode::QueueFull if self.reachability.is_up() && patience.lasts() => {
-                    producer.poll(FULL_QUEUE_POLL);
+                    thread::park_timeout(FULL_QUEUE_PAUSE);
+                    (0..FULL_QUEUE_EVENTS).for_each(|_| producer.poll(Duration::ZERO));
                 }
                 RDKafkaErrorCode::Fatal if self.replace(&producer) => producer = self.current.load(),
                 code => return Err(code),
