@@ -6,7 +6,8 @@
 //!
 //! Template sets are learnt in wire order, so that data behind a template in the same message is decoded by it. A set that
 //! is damaged costs itself; one whose length cannot be right costs what is behind it too, because nothing says where the
-//! next one begins.
+//! next one begins. Of a data set that is longer than what is left of the message the whole records are decoded (some
+//! exporters count padding that they do not send), and the set counts as rejected.
 
 use crate::clock::Clock;
 use crate::cursor::Cursor;
@@ -68,6 +69,14 @@ enum SetKind {
     Reserved,
 }
 
+/// A data set as far as the message holds it.
+struct DataSet<'a> {
+    id: u16,
+    body: Cursor<'a>,
+    /// What is wrong where the set is longer than what is left of the message.
+    cut: Option<Malformed>,
+}
+
 impl Message<'_> {
     fn set_kind(&self, id: u16) -> SetKind {
         match (self.protocol, id) {
@@ -102,18 +111,18 @@ impl Message<'_> {
             if matches!(kind, SetKind::Data) {
                 context.statistics.sets.seen += 1;
             }
-            let Ok(body) = cursor.sub(length - SET_HEADER) else {
-                let error = Malformed::at(Reason::SetLength, at + 2);
-                path.template = Some(id);
-                return match kind {
-                    SetKind::Data => context.set_rejected(error, path),
-                    _ => context.damaged(error, path),
-                };
-            };
-            match kind {
-                SetKind::Templates(kind) => self.template_set(context, workspace, session, kind, body, path),
-                SetKind::Data => self.data_set(context, workspace, session, id, body, path),
-                SetKind::Reserved => context.damaged(Malformed::at(Reason::ReservedSet, at), path),
+            let present = cursor.remaining().min(length - SET_HEADER);
+            let cut = (present < length - SET_HEADER).then_some(Malformed::at(Reason::SetLength, at + 2));
+            let Ok(body) = cursor.sub(present) else { return };
+            match (kind, cut) {
+                (SetKind::Data, cut) => {
+                    self.data_set(context, workspace, session, &DataSet { id, body, cut }, path);
+                }
+                (_, Some(error)) => context.damaged(error, Path { template: Some(id), ..path }),
+                (SetKind::Templates(kind), None) => {
+                    self.template_set(context, workspace, session, kind, body, path);
+                }
+                (SetKind::Reserved, None) => context.damaged(Malformed::at(Reason::ReservedSet, at), path),
             }
         }
     }
@@ -183,18 +192,17 @@ impl Message<'_> {
         context: &mut Context<'_, S>,
         workspace: &mut Workspace,
         session: &mut Session,
-        id: u16,
-        body: Cursor<'_>,
+        set: &DataSet<'_>,
         mut path: Path,
     ) {
-        path.template = Some(id);
-        let at = match session.resolve(id) {
+        path.template = Some(set.id);
+        let at = match session.resolve(set.id) {
             Resolved::At(at) => at,
             Resolved::Rejected(reason) => {
                 if reason == Reason::TemplateConflict {
                     context.statistics.templates.conflicts += 1;
                 }
-                return context.set_rejected(Malformed::at(reason, body.offset()), path);
+                return context.set_rejected(Malformed::at(reason, set.body.offset()), path);
             }
         };
         let (plan, options) = (session.plan(at), &session.state().options);
@@ -202,11 +210,12 @@ impl Message<'_> {
         let clock = self.clock.with_boot(options.boot_ms());
         let shared = workspace.shared.as_bytes();
         let scene = Scene { payload: context.datagram.payload, clock: &clock, options, shared };
-        let records = Records { plan, scene, set: Some(id), header: self.header };
+        let records = Records { plan, scene, set: Some(set.id), header: self.header };
         let learn = |meaning: &_| session.note(self.store, meaning);
-        match records.decode(context, &mut workspace.located, body, learn) {
-            Ok(()) => context.statistics.sets.decoded += 1,
-            Err((error, inner)) => context.set_rejected(error.within(inner), path),
+        match (records.decode(context, &mut workspace.located, set.body, learn), set.cut) {
+            (_, Some(error)) => context.set_rejected(error, path),
+            (Ok(()), None) => context.statistics.sets.decoded += 1,
+            (Err((error, inner)), None) => context.set_rejected(error.within(inner), path),
         }
         session.follow();
     }

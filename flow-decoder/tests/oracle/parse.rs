@@ -119,7 +119,11 @@ impl Reference {
         let domain = self.domains.entry((header.source.ip(), header.version, header.domain)).or_default();
         loop {
             let (id, length) = (be16(message, at)?, usize::from(be16(message, at + 2)?));
-            let body = message.get(at + 4..at + length)?;
+            let rest = message.get(at + 4..).filter(|_| length >= 4)?;
+            let Some(body) = rest.get(..length - 4) else {
+                // The records that are there are read; nothing says what would come behind.
+                return (id >= 256).then(|| domain.data(header, id, rest, out)).flatten();
+            };
             match (header.version, id) {
                 (9, 0) | (10, 2) => domain.templates(header, body, false),
                 (9, 1) | (10, 3) => domain.templates(header, body, true),
