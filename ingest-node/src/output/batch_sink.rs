@@ -102,9 +102,7 @@ impl<P: Publish> BatchSink<P> {
         let settings = BatchSettings { memory: settings.memory / carried.max(1), ..settings };
         let lane = |stream| publisher.carries(stream).then(|| Lane::unpartitioned(&settings, now));
         let lanes = Stream::ALL.map(lane);
-        let mut sink = Self { publisher, settings, lanes, exporter_key: 0, now, due: None };
-        sink.partition();
-        sink
+        Self { publisher, settings, lanes, exporter_key: 0, now, due: None }
     }
 
     /// Says whose datagram is decoded next.
@@ -114,6 +112,8 @@ impl<P: Publish> BatchSink<P> {
             return;
         }
         self.exporter_key = exporter_key(exporter);
+        // Here and not on the tick: what a read returns first comes after the node said that it is ready.
+        self.partition();
         for lane in self.lanes.iter_mut().flatten().filter(|lane| lane.staging.is_none()) {
             lane.current = bucket(self.exporter_key, lane.buckets.len());
         }
@@ -127,7 +127,6 @@ impl<P: Publish> BatchSink<P> {
         if self.due.is_some_and(|due| due <= now) {
             self.hand_over(|opened, settings| opened + settings.age <= now);
         }
-        self.partition();
     }
 
     /// When `tick` must be called at the latest; `None` where nothing is open.
@@ -166,9 +165,6 @@ impl<P: Publish> BatchSink<P> {
 
     /// Makes buckets of partitions once the output knows how many there are.
     fn partition(&mut self) {
-        if self.settings.partition_by == PartitionBy::None {
-            return;
-        }
         for stream in Stream::ALL {
             let Some(lane) = self.lanes[stream as usize].as_mut().filter(|lane| !lane.partitioned) else {
                 continue;
@@ -380,13 +376,12 @@ mod tests {
     }
 
     #[test]
-    fn partitions_are_used_once_they_are_known() {
-        let start = Instant::now();
-        let mut sink = sink(PartitionBy::Exporter, 0, start);
+    fn partitions_are_used_from_the_first_datagram_after_they_are_known() {
+        let mut sink = sink(PartitionBy::Exporter, 0, Instant::now());
         sink.begin_datagram(IpAddr::from([192, 0, 2, 1]));
         add_flow(&mut sink, 1);
         sink.publisher.partitions = NonZeroUsize::new(3);
-        sink.tick(start);
+        sink.begin_datagram(IpAddr::from([192, 0, 2, 1]));
         add_flow(&mut sink, 2);
         sink.flush();
         let batches = &sink.publisher().batches;
@@ -402,6 +397,7 @@ mod tests {
         let share = 400 << 10;
         let settings = BatchSettings { bytes: 64 << 10, memory: share, ..settings(PartitionBy::Flow) };
         let mut sink = BatchSink::new(memory, settings, Instant::now());
+        sink.begin_datagram(IpAddr::from([192, 0, 2, 1]));
         for port in 0..20_000 {
             add_flow(&mut sink, port);
             if port % 500 == 0 {
