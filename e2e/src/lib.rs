@@ -3,3 +3,16 @@
 #![forbid(unsafe_code)]
 
 pub mod binaries;
+pub mod consumer;
+pub mod datagrams;
+pub mod decoded;
+pub mod http;
+pub mod kafka;
+pub mod ledger;
+pub mod loadtest;
+pub mod metrics;
+pub mod node;
+pub mod record_batch;
+pub mod testdata;
+pub mod udp;
+pub mod wait;

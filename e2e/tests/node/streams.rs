@@ -1,0 +1,79 @@
+//! Counters, drops and options: off unless their topic is named.
+
+use anyhow::{Result, ensure};
+use catchment_e2e::decoded::decode;
+use catchment_e2e::kafka::{Message, Topic, delimited};
+use catchment_e2e::node::{Node, Stopped};
+use catchment_e2e::{loadtest, testdata};
+use catchment_proto::flow::v1::{OptionsRecord, SflowCounters};
+
+const CAPTURES: [&str; 2] = ["sflow-openvswitch.pcap", "ipfix-softflowd-biflow.pcap"];
+
+#[test]
+fn streams_are_off_unless_their_topic_is_named() -> Result<()> {
+    let topic = Topic::create("flows-only", 1)?;
+    let node = Node::start_to(&topic, &[])?;
+    replay(&node)?;
+    let metrics = node.metrics()?;
+    for stream in ["counters", "options"] {
+        let decoded = metrics.count("catchment_records_decoded_total", &[("stream", stream)])?;
+        ensure!(decoded > 0, "no {stream} in the captures");
+    }
+    let Stopped { ledger, .. } = node.stop()?;
+    for stream in ["counters", "drops", "options"] {
+        let account = ledger.stream(stream)?;
+        ensure!(account.produced == 0, "{stream}: {account:?}");
+    }
+    ensure!(ledger.flow()?.delivered > 0, "{ledger:?}");
+    Ok(())
+}
+
+#[test]
+fn named_topics_are_filled() -> Result<()> {
+    let flows = Topic::create("flows", 1)?;
+    let [counters, drops, options] =
+        [Topic::create("counters", 1)?, Topic::create("drops", 1)?, Topic::create("options", 1)?];
+    let node = Node::start_to(
+        &flows,
+        &[
+            &format!("kafka.counters_topic={}", counters.name),
+            &format!("kafka.drops_topic={}", drops.name),
+            &format!("kafka.options_topic={}", options.name),
+        ],
+    )?;
+    replay(&node)?;
+    let Stopped { ledger, .. } = node.stop()?;
+
+    let captures = CAPTURES.map(testdata::capture).to_vec();
+    let mut expected: Vec<SflowCounters> = decode("counters", &captures)?;
+    let mut found: Vec<SflowCounters> = all(&counters.messages_until(|messages| Ok(!messages.is_empty()))?)?;
+    ensure!(ledger.stream("counters")?.delivered == found.len() as u64, "{ledger:?}");
+    for counters in expected.iter_mut().chain(&mut found) {
+        (counters.time_received_ns, counters.exporter) = (0, Vec::new());
+    }
+    ensure!(!expected.is_empty() && found == expected, "found {found:#?}\nexpected {expected:#?}");
+
+    let mut expected: Vec<OptionsRecord> = decode("options", &captures)?;
+    let mut found: Vec<OptionsRecord> = all(&options.messages_until(|messages| Ok(!messages.is_empty()))?)?;
+    ensure!(ledger.stream("options")?.delivered == found.len() as u64, "{ledger:?}");
+    for options in expected.iter_mut().chain(&mut found) {
+        (options.time_received_ns, options.exporter, options.port) = (0, Vec::new(), 0);
+    }
+    ensure!(!expected.is_empty() && found == expected, "found {found:#?}\nexpected {expected:#?}");
+
+    ensure!(ledger.stream("drops")?.produced == 0, "the captures hold no drop notification: {ledger:?}");
+    drops.messages(0)?;
+    Ok(())
+}
+
+/// Sends the captures and waits until they are received.
+fn replay(node: &Node) -> Result<()> {
+    let datagrams = loadtest::replay(node.udp()?, &CAPTURES.map(testdata::capture))?;
+    node.wait_received(datagrams)?;
+    Ok(())
+}
+
+fn all<M: prost::Message + Default>(messages: &[Message]) -> Result<Vec<M>> {
+    let lists: Result<Vec<_>> = messages.iter().map(|message| delimited(&message.payload)).collect();
+    Ok(lists?.into_iter().flatten().collect())
+}
