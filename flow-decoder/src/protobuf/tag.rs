@@ -1,0 +1,30 @@
+//! Tags: a field's number and wire type, as they stand before its value.
+
+/// A field number and wire type, encoded once at compile time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// The encoded tag, first octet lowest.
+    pub(super) bytes: u16,
+    pub(super) len: u8,
+}
+
+impl Tag {
+    /// A varint field (uint32, uint64, bool, enum).
+    pub const fn varint(field: u32) -> Self {
+        Self::encode(field << 3)
+    }
+
+    /// A length-delimited field (bytes, string, message, packed repeated).
+    pub const fn delimited(field: u32) -> Self {
+        Self::encode(field << 3 | 2)
+    }
+
+    const fn encode(key: u32) -> Self {
+        assert!(key >= 8 && key < 1 << 14, "field numbers 1 to 2047 have tags of one or two bytes");
+        if key < 0x80 {
+            Self { bytes: key as u16, len: 1 }
+        } else {
+            Self { bytes: ((key & 0x7f) | 0x80 | (key >> 7) << 8) as u16, len: 2 }
+        }
+    }
+}
