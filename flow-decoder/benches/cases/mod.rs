@@ -1,0 +1,250 @@
+//! What the benchmarks decode: datagrams as exporters send them, made up or captured.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use flow_decoder::{
+    Datagram, Decoder, DecoderOptions, Delimiting, ExporterStore, RecordBuffer, Sink, StoreLimits, Stream,
+    ZoneId,
+};
+
+use crate::capture;
+use crate::wire::{Field, Message, field, v5, v5_record, varlen, vendor};
+
+/// A batch is handed on at this size.
+const BATCH: usize = 64 << 10;
+/// Data datagrams of a made-up case.
+const DATAGRAMS: usize = 64;
+
+/// One workload.
+pub(crate) struct Case {
+    pub(crate) name: String,
+    /// Decoded once before measuring: templates.
+    before: Vec<(SocketAddr, Vec<u8>)>,
+    /// Decoded over and over.
+    datagrams: Vec<(SocketAddr, Vec<u8>)>,
+}
+
+/// A decoder that knows the case's templates.
+pub(crate) struct Run<'a> {
+    case: &'a Case,
+    decoder: Decoder,
+    batches: Batches,
+}
+
+impl Case {
+    fn synthetic(name: &str, before: Vec<Vec<u8>>, datagram: impl Fn(&mut Numbers) -> Vec<u8>) -> Self {
+        let source = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 50_000));
+        let mut numbers = Numbers(1);
+        Self {
+            name: name.to_owned(),
+            before: before.into_iter().map(|payload| (source, payload)).collect(),
+            datagrams: (0..DATAGRAMS).map(|_| (source, datagram(&mut numbers))).collect(),
+        }
+    }
+
+    pub(crate) fn start(&self) -> Run<'_> {
+        let decoder =
+            Decoder::new(Arc::new(ExporterStore::new(StoreLimits::default())), DecoderOptions::default());
+        let mut run = Run { case: self, decoder, batches: Batches::new() };
+        run.decode(&self.before);
+        // Once through, so that memory has its size and captured templates are known.
+        run.decode(&self.datagrams);
+        run
+    }
+}
+
+impl Run<'_> {
+    /// Decodes the case's datagrams once; returns the records written.
+    pub(crate) fn once(&mut self) -> u64 {
+        let before = self.records();
+        self.decode(&self.case.datagrams);
+        self.records() - before
+    }
+
+    fn records(&self) -> u64 {
+        self.decoder.statistics().records.iter().sum()
+    }
+
+    fn decode(&mut self, datagrams: &[(SocketAddr, Vec<u8>)]) {
+        for (source, payload) in datagrams {
+            let datagram = Datagram {
+                payload,
+                source: *source,
+                zone: ZoneId(0),
+                received_ns: 1_700_000_001_000_000_000,
+                truncated: false,
+            };
+            self.decoder.decode(&datagram, &mut self.batches);
+        }
+    }
+}
+
+/// One open batch a stream, used again once it is full.
+struct Batches([RecordBuffer; Stream::COUNT]);
+
+impl Batches {
+    fn new() -> Self {
+        Self(std::array::from_fn(|_| RecordBuffer::new(BATCH + 4096, Delimiting::Length)))
+    }
+}
+
+impl Sink for Batches {
+    #[inline]
+    fn batch(&mut self, stream: Stream) -> Option<&mut RecordBuffer> {
+        Some(&mut self.0[stream as usize])
+    }
+
+    #[inline]
+    fn written(&mut self, stream: Stream, _len: usize) {
+        let batch = &mut self.0[stream as usize];
+        if batch.len() >= BATCH {
+            batch.clear();
+        }
+    }
+}
+
+/// Made-up values, the same in every run (xorshift).
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    /// A value of an element as traffic has it: few bits of the wide counters are used.
+    fn value(&mut self, field: &Field, out: &mut Vec<u8>) {
+        let number = match field.id {
+            4 => [6, 17][self.next() as usize % 2],
+            21 | 22 => u64::from(crate::wire::UPTIME) - self.next() % 60_000,
+            152 | 153 => 1_700_000_000_000 - self.next() % 60_000,
+            1 => 40 + self.next() % 100_000,
+            2 => 1 + self.next() % 100,
+            10 | 14 => 1 + self.next() % 500,
+            _ => self.next(),
+        };
+        match field.length {
+            length @ 1..=8 => out.extend_from_slice(&number.to_be_bytes()[8 - usize::from(length)..]),
+            0xffff => {
+                let name = &b"\x00\x0cweb-browsing\x09ssl-https\x03dns"[1..];
+                let (len, rest) = match number % 3 {
+                    0 => (12, &name[1..13]),
+                    1 => (9, &name[14..23]),
+                    _ => (3, &name[24..27]),
+                };
+                out.push(len);
+                out.extend_from_slice(rest);
+            }
+            length => (0..length).for_each(|_| out.push(self.next() as u8)),
+        }
+    }
+
+    fn records(&mut self, fields: &[Field], count: usize) -> Vec<u8> {
+        let mut out = Vec::new();
+        for _ in 0..count {
+            fields.iter().for_each(|field| self.value(field, &mut out));
+        }
+        out
+    }
+}
+
+/// 21 fields in 57 octets: the load that peers were measured with.
+const V9_IPV4: &[Field] = &[
+    field(8, 4),
+    field(12, 4),
+    field(15, 4),
+    field(10, 4),
+    field(14, 4),
+    field(2, 4),
+    field(1, 4),
+    field(22, 4),
+    field(21, 4),
+    field(7, 2),
+    field(11, 2),
+    field(6, 1),
+    field(4, 1),
+    field(5, 1),
+    field(16, 4),
+    field(17, 4),
+    field(9, 1),
+    field(13, 1),
+    field(58, 2),
+    field(89, 1),
+    field(136, 1),
+];
+
+const V9_IPV6: &[Field] = &[
+    field(27, 16),
+    field(28, 16),
+    field(62, 16),
+    field(10, 4),
+    field(14, 4),
+    field(2, 8),
+    field(1, 8),
+    field(22, 4),
+    field(21, 4),
+    field(7, 2),
+    field(11, 2),
+    field(6, 1),
+    field(4, 1),
+    field(5, 1),
+    field(16, 4),
+    field(17, 4),
+    field(29, 1),
+    field(30, 1),
+    field(31, 4),
+    field(61, 1),
+    field(89, 1),
+    field(136, 1),
+    field(234, 4),
+];
+
+const IPFIX_VARIABLE: &[Field] = &[
+    field(8, 4),
+    field(12, 4),
+    field(7, 2),
+    field(11, 2),
+    field(4, 1),
+    field(6, 1),
+    field(1, 8),
+    field(2, 8),
+    field(152, 8),
+    field(153, 8),
+    field(10, 4),
+    field(14, 4),
+    varlen(96),
+    vendor(9, 1232, 2),
+    field(136, 1),
+];
+
+/// All cases: made-up ones, the captures of this repository, and the third-party captures as one where they are present.
+pub(crate) fn all() -> Vec<Case> {
+    let templates = |message: Message, fields| vec![message.templates(&[(256, fields)]).build()];
+    let mut cases = vec![
+        Case::synthetic("v9-ipv4-21-fields", templates(Message::v9(), V9_IPV4), |numbers| {
+            Message::v9().set(256, numbers.records(V9_IPV4, 24)).build()
+        }),
+        Case::synthetic("v9-ipv6-23-fields", templates(Message::v9(), V9_IPV6), |numbers| {
+            Message::v9().set(256, numbers.records(V9_IPV6, 12)).build()
+        }),
+        Case::synthetic("ipfix-variable-length", templates(Message::ipfix(), IPFIX_VARIABLE), |numbers| {
+            Message::ipfix().set(256, numbers.records(IPFIX_VARIABLE, 18)).build()
+        }),
+        Case::synthetic("v5", Vec::new(), |_| v5(30, &v5_record().repeat(30))),
+    ];
+    cases.extend(capture::own().iter().map(|path| captured(std::slice::from_ref(path))));
+    if let Some(paths) = capture::shared() {
+        cases.push(Case { name: "third-party-captures".to_owned(), ..captured(&paths) });
+    }
+    cases
+}
+
+fn captured(paths: &[std::path::PathBuf]) -> Case {
+    let name = paths[0].file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let read = paths.iter().flat_map(|path| capture::read(path));
+    let datagrams = read.map(|captured| (captured.source, captured.payload)).collect();
+    Case { name, before: Vec::new(), datagrams }
+}
