@@ -10,10 +10,11 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 
 fn decode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("decode");
-    for case in cases::all() {
+    for named in cases::all() {
+        let case = named.build();
         let mut run = case.start();
         group.throughput(Throughput::Elements(run.once()));
-        group.bench_function(&case.name, |bencher| bencher.iter(|| run.once()));
+        group.bench_function(&named.name, |bencher| bencher.iter(|| run.once()));
     }
     group.finish();
 }

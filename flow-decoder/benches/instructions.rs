@@ -21,6 +21,7 @@ fn main() -> ExitCode {
         ["run", name, passes] => {
             let case = cases::all().into_iter().find(|case| case.name == name);
             let (Some(case), Ok(passes)) = (case, passes.parse::<u32>()) else { return ExitCode::FAILURE };
+            let case = case.build();
             let mut run = case.start();
             let records = (0..passes).map(|_| run.once()).last();
             println!("{}", records.unwrap_or_default());

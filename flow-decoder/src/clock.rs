@@ -40,8 +40,9 @@ impl Clock {
             _ if ms == 0 => 0,
             Origin::Unknown => 0,
             Origin::Uptime(now) => {
-                let ago = now.wrapping_sub(ms as u32) as i32;
-                clamp(i128::from(self.export_ns) - i128::from(ago) * MILLISECOND)
+                // Header times are 32-bit seconds: no sum here leaves 63 bits.
+                let ago = i64::from(now.wrapping_sub(ms as u32) as i32) * MILLISECOND as i64;
+                self.export_ns.saturating_add_signed(-ago)
             }
             Origin::Boot(boot_ms) => clamp((i128::from(boot_ms) + i128::from(ms)) * MILLISECOND),
         }

@@ -1,6 +1,7 @@
 //! What the benchmarks decode: datagrams as exporters send them, made up or captured.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use flow_decoder::{
@@ -18,7 +19,6 @@ const DATAGRAMS: usize = 64;
 
 /// One workload.
 pub(crate) struct Case {
-    pub(crate) name: String,
     /// Decoded once before measuring: templates.
     before: Vec<(SocketAddr, Vec<u8>)>,
     /// Decoded over and over.
@@ -33,12 +33,11 @@ pub(crate) struct Run<'a> {
 }
 
 impl Case {
-    fn synthetic(name: &str, before: Vec<Vec<u8>>, datagram: impl Fn(&mut Numbers) -> Vec<u8>) -> Self {
+    fn synthetic(templates: Option<Message>, datagram: impl Fn(&mut Numbers) -> Vec<u8>) -> Self {
         let source = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 50_000));
         let mut numbers = Numbers(1);
         Self {
-            name: name.to_owned(),
-            before: before.into_iter().map(|payload| (source, payload)).collect(),
+            before: templates.into_iter().map(|message| (source, message.build())).collect(),
             datagrams: (0..DATAGRAMS).map(|_| (source, datagram(&mut numbers))).collect(),
         }
     }
@@ -220,31 +219,57 @@ const IPFIX_VARIABLE: &[Field] = &[
     field(136, 1),
 ];
 
+/// A case that is built when it is wanted: reading all captures takes a while under callgrind.
+pub(crate) struct Named {
+    pub(crate) name: String,
+    build: Box<dyn Fn() -> Case>,
+}
+
+impl Named {
+    fn new(name: impl Into<String>, build: impl Fn() -> Case + 'static) -> Self {
+        Self { name: name.into(), build: Box::new(build) }
+    }
+
+    pub(crate) fn build(&self) -> Case {
+        (self.build)()
+    }
+}
+
 /// All cases: made-up ones, the captures of this repository, and the third-party captures as one where they are present.
-pub(crate) fn all() -> Vec<Case> {
-    let templates = |message: Message, fields| vec![message.templates(&[(256, fields)]).build()];
+pub(crate) fn all() -> Vec<Named> {
     let mut cases = vec![
-        Case::synthetic("v9-ipv4-21-fields", templates(Message::v9(), V9_IPV4), |numbers| {
-            Message::v9().set(256, numbers.records(V9_IPV4, 24)).build()
+        Named::new("v9-ipv4-21-fields", || {
+            let templates = Message::v9().templates(&[(256, V9_IPV4)]);
+            Case::synthetic(Some(templates), |numbers| {
+                Message::v9().set(256, numbers.records(V9_IPV4, 24)).build()
+            })
         }),
-        Case::synthetic("v9-ipv6-23-fields", templates(Message::v9(), V9_IPV6), |numbers| {
-            Message::v9().set(256, numbers.records(V9_IPV6, 12)).build()
+        Named::new("v9-ipv6-23-fields", || {
+            let templates = Message::v9().templates(&[(256, V9_IPV6)]);
+            Case::synthetic(Some(templates), |numbers| {
+                Message::v9().set(256, numbers.records(V9_IPV6, 12)).build()
+            })
         }),
-        Case::synthetic("ipfix-variable-length", templates(Message::ipfix(), IPFIX_VARIABLE), |numbers| {
-            Message::ipfix().set(256, numbers.records(IPFIX_VARIABLE, 18)).build()
+        Named::new("ipfix-variable-length", || {
+            let templates = Message::ipfix().templates(&[(256, IPFIX_VARIABLE)]);
+            Case::synthetic(Some(templates), |numbers| {
+                Message::ipfix().set(256, numbers.records(IPFIX_VARIABLE, 18)).build()
+            })
         }),
-        Case::synthetic("v5", Vec::new(), |_| v5(30, &v5_record().repeat(30))),
+        Named::new("v5", || Case::synthetic(None, |_| v5(30, &v5_record().repeat(30)))),
     ];
-    cases.extend(capture::own().iter().map(|path| captured(std::slice::from_ref(path))));
+    cases.extend(capture::own().into_iter().map(|path| {
+        let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+        Named::new(name, move || captured(std::slice::from_ref(&path)))
+    }));
     if let Some(paths) = capture::shared() {
-        cases.push(Case { name: "third-party-captures".to_owned(), ..captured(&paths) });
+        cases.push(Named::new("third-party-captures", move || captured(&paths)));
     }
     cases
 }
 
-fn captured(paths: &[std::path::PathBuf]) -> Case {
-    let name = paths[0].file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+fn captured(paths: &[PathBuf]) -> Case {
     let read = paths.iter().flat_map(|path| capture::read(path));
     let datagrams = read.map(|captured| (captured.source, captured.payload)).collect();
-    Case { name, before: Vec::new(), datagrams }
+    Case { before: Vec::new(), datagrams }
 }

@@ -1,5 +1,6 @@
 //! Template to plan.
 
+use super::fixed::FixedStep;
 use super::mapping::{FIRST, MPLS_LABELS, Mapping, SECOND, STAND_INS};
 use super::step::{Op, Step};
 use super::{Plan, RecordSampling};
@@ -34,7 +35,12 @@ impl Plan {
         let mut candidates = candidates(&places);
         drop_stand_ins(&mut candidates);
         let mut choices = Vec::new();
-        let steps = steps(&candidates, &mut choices);
+        let mut steps = steps(&candidates, &mut choices);
+        let mut fixed = Vec::new();
+        if !template.is_variable() {
+            fixed.extend(steps.iter().filter_map(FixedStep::of));
+            steps.retain(|step| FixedStep::of(step).is_none());
+        }
         let etype = Etype::of(&candidates);
         let mut etype_from = None;
         let mut constants = Box::default();
@@ -60,6 +66,7 @@ impl Plan {
         let mut mpls_labels = of_id(&labels);
         mpls_labels.sort_by_key(|(id, _)| *id);
         Self {
+            fixed: fixed.into(),
             steps: steps.into(),
             choices: choices.into(),
             mpls_labels: mpls_labels.into_iter().map(|(_, step)| step).collect(),

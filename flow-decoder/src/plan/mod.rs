@@ -9,12 +9,14 @@
 //! record by record, into memory that the decoder reuses. Which element fills which field is [`mapping`]'s table.
 
 mod compile;
+mod fixed;
 mod mapping;
 mod run;
 mod step;
 
 pub(crate) use run::{Located, Scene};
 
+use self::fixed::FixedStep;
 use self::step::Step;
 use crate::template::Template;
 
@@ -22,6 +24,9 @@ use crate::template::Template;
 #[derive(Debug)]
 pub struct Plan {
     template: Template,
+    /// Quick steps, where records have a fixed length.
+    fixed: Box<[FixedStep]>,
+    /// All other steps.
     steps: Box<[Step]>,
     /// Alternatives for one field, in order of preference.
     choices: Box<[Box<[Step]>]>,

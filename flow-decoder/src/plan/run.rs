@@ -82,17 +82,26 @@ impl Plan {
     /// Writes the fields of the fixed-length record at `start`, which the caller has checked to be inside the payload.
     #[inline]
     pub(crate) fn encode_fixed(&self, scene: &Scene<'_>, start: usize, out: &mut RecordWriter<'_>) {
+        out.raw(scene.shared);
+        let end = start + self.template.min_record_len();
+        let record = scene.payload.get(start..end).unwrap_or_default();
+        let mut room = out.room(self.fixed.len());
+        for step in &self.fixed {
+            step.run(record, scene.clock, &mut room);
+        }
+        let len = room.len();
+        out.filled(len);
         self.encode(scene, &Fixed(start), out);
     }
 
     /// Writes the fields of a variable-length record.
     pub(crate) fn encode_located(&self, scene: &Scene<'_>, located: &Located, out: &mut RecordWriter<'_>) {
+        out.raw(scene.shared);
         self.encode(scene, located, out);
     }
 
     #[inline(always)]
     fn encode<L: Locate>(&self, scene: &Scene<'_>, record: &L, out: &mut RecordWriter<'_>) {
-        out.raw(scene.shared);
         for step in &self.steps {
             match step.op {
                 Op::U32 => out.uint(step.tag, number(scene, record, step) & 0xffff_ffff),

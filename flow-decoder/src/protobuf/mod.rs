@@ -13,10 +13,12 @@
 //!
 //! Proto3 leaves out fields of value 0, and so do the writers here.
 
+mod room;
 mod tag;
 mod varint;
 mod writer;
 
+pub(crate) use room::Room;
 pub use tag::Tag;
 pub use writer::{Nested, RecordWriter};
 
@@ -33,6 +35,8 @@ pub enum Delimiting {
 const SLACK: usize = 32;
 /// Room for the prefix of a record: tag and a length of up to five bytes.
 const PREFIX: usize = 6;
+/// Bytes beyond a batch's capacity: a writer asks for all that a record may take before it begins.
+const HEADROOM: usize = 2048;
 
 /// A batch of delimited records.
 #[derive(Debug)]
@@ -47,7 +51,7 @@ pub struct RecordBuffer {
 impl RecordBuffer {
     /// An empty batch with room for `capacity` bytes of records.
     pub fn new(capacity: usize, delimiting: Delimiting) -> Self {
-        Self { bytes: vec![0; capacity + SLACK + PREFIX], used: 0, records: 0, delimiting }
+        Self { bytes: vec![0; capacity + HEADROOM + SLACK + PREFIX], used: 0, records: 0, delimiting }
     }
 
     /// The records with their prefixes.

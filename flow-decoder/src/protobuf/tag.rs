@@ -27,4 +27,22 @@ impl Tag {
             Self { bytes: ((key & 0x7f) | 0x80 | (key >> 7) << 8) as u16, len: 2 }
         }
     }
+
+    /// Octets that the tag takes.
+    #[inline(always)]
+    pub(super) fn len(self) -> usize {
+        usize::from(self.len)
+    }
+
+    /// The tag as the first octets of a little-endian word.
+    #[inline(always)]
+    pub(super) fn word(self) -> u64 {
+        u64::from(self.bytes)
+    }
+
+    /// By how much the value behind the tag is shifted in such a word.
+    #[inline(always)]
+    pub(super) fn shift(self) -> u32 {
+        8 * u32::from(self.len)
+    }
 }

@@ -5,8 +5,9 @@
 
 use std::fmt::{self, Write as _};
 
+use super::room::{self, Room};
 use super::tag::Tag;
-use super::varint::{continuation, put_varint, spread, varint_len};
+use super::varint::{SHORT, put_varint, short, varint_len, wide};
 use super::{Delimiting, RecordBuffer, SLACK};
 
 /// One record under construction. [`RecordWriter::finish`] adds it to the batch; dropping the writer discards it.
@@ -40,6 +41,22 @@ impl<'a> RecordWriter<'a> {
         self.buffer.bytes.resize(want.next_power_of_two(), 0);
     }
 
+    /// Room for up to `fields` fields, to be taken over by [`Self::filled`].
+    #[inline(always)]
+    pub(crate) fn room(&mut self, fields: usize) -> Room<'_> {
+        let len = fields * room::FIELD + room::OVERHANG;
+        if self.buffer.bytes.len() < self.at + len {
+            self.grow(len);
+        }
+        Room::new(&mut self.buffer.bytes[self.at..self.at + len])
+    }
+
+    /// Takes over what was written into the room.
+    #[inline(always)]
+    pub(crate) fn filled(&mut self, len: usize) {
+        self.at += len;
+    }
+
     /// Bytes of fields that were encoded before.
     #[inline]
     pub fn raw(&mut self, fields: &[u8]) {
@@ -57,20 +74,17 @@ impl<'a> RecordWriter<'a> {
         if value == 0 {
             return;
         }
-        let len = varint_len(value);
-        let tag_len = usize::from(tag.len);
-        let window = self.window::<16>();
-        if value < 1 << 42 {
-            let word = u64::from(tag.bytes) | (spread(value) | continuation(len)) << (8 * tag.len);
-            window[..8].copy_from_slice(&word.to_le_bytes());
-        } else {
-            window[..2].copy_from_slice(&tag.bytes.to_le_bytes());
-            window[tag_len..tag_len + 8].copy_from_slice(&(spread(value) | continuation(len)).to_le_bytes());
-            let top = (value >> 56) as u8;
-            window[tag_len + 8] = (top & 0x7f) | if len > 9 { 0x80 } else { 0 };
-            window[tag_len + 9] = top >> 7;
+        if value < SHORT {
+            let (varint, len) = short(value);
+            *self.window() = (tag.word() | varint << tag.shift()).to_le_bytes();
+            self.at += tag.len() + len;
+            return;
         }
-        self.at += tag_len + len;
+        let (low, high, len) = wide(value);
+        let (first, carried) = (tag.word() | low << tag.shift(), low >> (64 - tag.shift()));
+        let field = u128::from(first) | u128::from(carried | high << tag.shift()) << 64;
+        *self.window() = field.to_le_bytes();
+        self.at += tag.len() + len;
     }
 
     /// A varint field that is written also where the value is 0 (members of repeated fields and one-ofs).
