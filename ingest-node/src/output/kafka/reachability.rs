@@ -24,7 +24,7 @@ pub(super) struct Reachability {
 
 #[derive(Debug, Default)]
 struct Evidence {
-    /// What librdkafka said last.
+    /// What librdkafka said last since brokers last answered.
     last_error: Option<String>,
     failed_delivery: Option<Instant>,
 }
@@ -57,6 +57,12 @@ impl Reachability {
         self.doubtful.store(true, Relaxed);
     }
 
+    /// librdkafka has lost all connections. It says so after the error that tells why, which stays what is shown.
+    pub(super) fn doubt_all(&self, reason: &str) {
+        self.evidence().last_error.get_or_insert_with(|| reason.to_owned());
+        self.doubtful.store(true, Relaxed);
+    }
+
     /// A message has been acknowledged.
     #[inline]
     pub(super) fn delivered(&self) {
@@ -72,7 +78,10 @@ impl Reachability {
     /// Brokers have answered a metadata request.
     pub(super) fn answered(&self) {
         self.doubtful.store(false, Relaxed);
-        let failed = self.evidence().failed_delivery;
+        let mut evidence = self.evidence();
+        evidence.last_error = None;
+        let failed = evidence.failed_delivery;
+        drop(evidence);
         if failed.is_none_or(|failed| failed.elapsed() >= GRUDGE) {
             self.health.set_up();
         }
@@ -106,12 +115,24 @@ mod tests {
         assert!(reachability.is_doubtful());
         reachability.answered();
         assert!(reachability.is_up() && !reachability.is_doubtful());
-        reachability.doubt("1/1 brokers are down");
+        reachability.doubt_all("1/1 brokers are down");
         assert!(reachability.is_up() && reachability.is_doubtful());
         reachability.unanswered("metadata: timed out");
         assert_eq!(reachability.health().reason, "metadata: timed out (1/1 brokers are down)");
         reachability.answered();
         assert!(reachability.is_up());
+    }
+
+    #[test]
+    fn why_connections_were_lost_is_shown_rather_than_that_they_were() {
+        let reachability = Reachability::new();
+        reachability.doubt("certificate verify failed");
+        reachability.doubt_all("1/1 brokers are down");
+        reachability.unanswered("timed out");
+        assert_eq!(reachability.health().reason, "timed out (certificate verify failed)");
+        reachability.answered();
+        reachability.unanswered("timed out");
+        assert_eq!(reachability.health().reason, "timed out");
     }
 
     #[test]

@@ -133,6 +133,7 @@ impl ClientContext for Reports {
                     tracing::error!(reason, "kafka producer failed for good and is made anew");
                 }
             }
+            Some(RDKafkaErrorCode::AllBrokersDown) => self.reachability.doubt_all(reason),
             _ => self.reachability.doubt(reason),
         }
     }
