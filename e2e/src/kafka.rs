@@ -66,15 +66,7 @@ impl Topic {
     /// # Errors
     /// Where there is no Kafka, or it refuses.
     pub fn create(purpose: &str, partitions: i32) -> Result<Self> {
-        Self::create_at(brokers()?, purpose, partitions)
-    }
-
-    /// Makes a topic elsewhere.
-    ///
-    /// # Errors
-    /// Where brokers refuse.
-    pub fn create_at(brokers: String, purpose: &str, partitions: i32) -> Result<Self> {
-        let topic = Self { name: unused_name(purpose), brokers, partitions };
+        let topic = Self::existing(brokers()?, purpose, partitions);
         let admin: rdkafka::admin::AdminClient<_> = topic.client().create()?;
         let new = rdkafka::admin::NewTopic::new(
             &topic.name,
@@ -88,6 +80,11 @@ impl Topic {
             result.map_err(|(topic, code)| anyhow::anyhow!("topic {topic}: {code}"))?;
         }
         Ok(topic)
+    }
+
+    /// A topic elsewhere that exists, or that brokers make when it is first asked for.
+    pub fn existing(brokers: String, purpose: &str, partitions: i32) -> Self {
+        Self { name: unused_name(purpose), brokers, partitions }
     }
 
     /// The settings that send flow records here.

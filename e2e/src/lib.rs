@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 pub mod binaries;
+pub mod broker;
+pub mod certificates;
 pub mod consumer;
 pub mod datagrams;
 pub mod decoded;

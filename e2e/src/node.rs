@@ -27,6 +27,8 @@ use crate::wait::until;
 pub struct Settings {
     command: Command,
     wants_listener: bool,
+    /// Where it serves HTTP; `None` where its log says so.
+    http: Option<SocketAddr>,
 }
 
 /// A running node.
@@ -69,11 +71,21 @@ impl Settings {
     /// # Errors
     /// As [`Settings::new`].
     pub fn bare(settings: &[&str]) -> Result<Self> {
-        let mut command = Command::new(binary("ingest-node")?);
-        command.args(["run", "--set", "node.http=127.0.0.1:0", "--set", "log.format=json"]);
+        let mut this = Self::nothing(([127, 0, 0, 1], 0).into())?;
+        this.http = None;
+        this.command.args(["run", "--set", "node.http=127.0.0.1:0", "--set", "log.format=json"]);
         for setting in settings {
-            command.args(["--set", setting]);
+            this.command.args(["--set", setting]);
         }
+        Ok(this)
+    }
+
+    /// No argument at all. The node's defaults say where it serves HTTP, which the caller has to know.
+    ///
+    /// # Errors
+    /// As [`Settings::new`].
+    pub fn nothing(http: SocketAddr) -> Result<Self> {
+        let mut command = Command::new(binary("ingest-node")?);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         // Nothing of the surroundings may configure the node under test.
         for (name, _) in std::env::vars_os() {
@@ -82,7 +94,7 @@ impl Settings {
                 command.env_remove(name);
             }
         }
-        Ok(Self { command, wants_listener: false })
+        Ok(Self { command, wants_listener: false, http: Some(http) })
     }
 
     /// Reads a configuration file, which names the listeners.
@@ -127,13 +139,15 @@ impl Settings {
                 lines.lock().push(line);
             }
         });
-        let http = SocketAddr::from(([127, 0, 0, 1], 0));
-        let mut node = Node { child, udp: Vec::new(), http, log, reader: Some(reader) };
+        let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut node = Node { child, udp: Vec::new(), http: unknown, log, reader: Some(reader) };
         node.http = until("the node's HTTP port", || {
             if let Some(status) = node.child.try_wait()? {
                 bail!("the node ended at once ({status}):\n{}", node.finished_log());
             }
-            Ok(node.log.addresses("serving http").pop().ok_or_else(|| node.log.text()))
+            let http = self.http.or_else(|| node.log.addresses("serving http").pop());
+            let answering = http.filter(|http| http::get(*http, "/livez").is_ok());
+            Ok(answering.ok_or_else(|| node.log.text()))
         })?;
         node.udp = node.log.addresses("listening");
         Ok(node)
@@ -262,7 +276,7 @@ impl Node {
     pub fn wait_ready(&self) -> Result<()> {
         until("the node to be ready", || {
             let answer = self.get("/readyz")?;
-            Ok(if answer.status == 200 { Ok(()) } else { Err(answer.body) })
+            Ok(if answer.status == 200 { Ok(()) } else { Err(answer.body + &self.log.text()) })
         })
     }
 
