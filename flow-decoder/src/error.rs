@@ -52,10 +52,10 @@ reasons! {
     TemplateId = "template_id", "template id is below 256";
     /// A template is cut by the end of its set.
     TemplateTruncated = "template_truncated", "template goes beyond its set";
-    /// A template without fields, or whose fields have no length.
-    TemplateEmpty = "template_empty", "template describes no bytes";
-    /// A record by this template could not fit a message.
-    TemplateTooLong = "template_too_long", "record by this template is longer than a message";
+    /// A template without fields, or with too many (or only) fields that have no length.
+    TemplateEmpty = "template_empty", "template has no fields, or too many without bytes";
+    /// A template with too many fields, or by which a record could not fit a message.
+    TemplateTooLong = "template_too_long", "template has too many fields, or records longer than a message";
     /// An options template whose scope is 0 or above its field count, or no whole number of fields.
     TemplateScope = "template_scope", "options template has an impossible scope";
     /// The exporter or the node has as many templates as the configuration lets it have.

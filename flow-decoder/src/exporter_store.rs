@@ -7,16 +7,15 @@
 //! ```
 //!
 //! Invariants:
-//! - A `ScopeState` never changes: whoever learns something swaps in a new one, under the scope's lock. Readers take no
-//!   lock for what is known already.
+//! - A `ScopeState` never changes: whoever learns something swaps in a new one, under the scope's lock, which shares with
+//!   the old one what is the same. Readers take no lock for what is known already.
 //! - Equal layouts are one `Plan` (compared by pointer), whoever announced them.
 //! - Definitions are remembered per source port. Data of a port that announced nothing is decoded by the one layout on which
 //!   all ports agree; where they disagree it is a conflict.
-//! - Everything is bounded by [`StoreLimits`]. At a bound the least recently used exporter makes room; a scope that is
+//! - Everything is bounded by [`StoreLimits`]. At a bound the least recently used exporters make room; a scope that is
 //!   full refuses new template ids and keeps those it has.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -25,12 +24,15 @@ use arc_swap::ArcSwap;
 
 use crate::datagram::ZoneId;
 use crate::error::Reason;
-use crate::options::{Meaning, OptionsState};
+use crate::options::OptionsState;
 use crate::plan::Plan;
 use crate::template::Template;
 
 /// How the store is divided, so that workers which learn at the same time seldom wait for each other.
 const SHARDS: usize = 16;
+
+/// The part of a shard's scopes that makes room at once: the oldest are found in one pass, which must not be made for each.
+const EVICTED_PART: usize = 16;
 
 /// Whose templates: numbers mean nothing outside of this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -95,9 +97,20 @@ pub(crate) struct Scope {
 /// A snapshot of a scope.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ScopeState {
-    templates: HashMap<u16, Definitions>,
-    pub(crate) options: OptionsState,
+    templates: Templates,
+    pub(crate) options: Arc<OptionsState>,
 }
+
+/// Definitions by template id, in pages of 256 ids. A page is shared by all snapshots in which it is the same: an exporter may
+/// have thousands of templates, and who learns one copies its page only.
+#[derive(Clone, Debug, Default)]
+struct Templates {
+    pages: HashMap<u8, Arc<Page>>,
+    len: usize,
+}
+
+/// Definitions by the lower half of the id.
+type Page = HashMap<u8, Arc<Definitions>>;
 
 /// One template id: what each source port announced, the latest last.
 #[derive(Clone, Debug, Default)]
@@ -123,7 +136,7 @@ pub(crate) enum Learned {
 
 impl ScopeState {
     pub(crate) fn lookup(&self, template: u16, port: u16) -> Lookup<'_> {
-        let Some(definitions) = self.templates.get(&template) else { return Lookup::Unknown };
+        let Some(definitions) = self.templates.get(template) else { return Lookup::Unknown };
         if let Some(plan) = definitions.of_port(port) {
             return Lookup::Plan(plan);
         }
@@ -138,7 +151,25 @@ impl ScopeState {
 
     /// The plan that exactly this port announced.
     pub(crate) fn announced(&self, template: u16, port: u16) -> Option<&Arc<Plan>> {
-        self.templates.get(&template)?.of_port(port)
+        self.templates.get(template)?.of_port(port)
+    }
+}
+
+impl Templates {
+    fn get(&self, id: u16) -> Option<&Definitions> {
+        let [page, index] = id.to_be_bytes();
+        self.pages.get(&page)?.get(&index).map(Arc::as_ref)
+    }
+
+    /// The definitions of an id, none at first.
+    fn entry(&mut self, id: u16) -> &mut Definitions {
+        let [page, index] = id.to_be_bytes();
+        let page = Arc::make_mut(self.pages.entry(page).or_default());
+        let definitions = page.entry(index).or_insert_with(|| {
+            self.len += 1;
+            Arc::default()
+        });
+        Arc::make_mut(definitions)
     }
 }
 
@@ -213,7 +244,7 @@ impl ExporterStore {
             return scope.clone();
         }
         if shard.len() >= self.limits.scopes.div_ceil(SHARDS).max(1) {
-            self.evict_one(&mut shard, key);
+            self.evict(&mut shard, key);
         }
         let scope = Arc::new(Scope {
             state: ArcSwap::default(),
@@ -234,7 +265,7 @@ impl ExporterStore {
         id: u16,
         template: &Template,
     ) -> Result<Learned, Reason> {
-        if self.templates() >= self.limits.templates {
+        if self.templates() >= self.limits.templates && scope.state.load().templates.get(id).is_none() {
             self.make_room(key);
         }
         let _learning = lock(&scope.learning);
@@ -242,30 +273,23 @@ impl ExporterStore {
         if current.announced(id, port).is_some_and(|plan| plan.template() == template) {
             return Ok(Learned::Unchanged);
         }
-        let full = scope.is_evicted() || current.templates.len() >= self.limits.templates_per_scope;
-        if full && !current.templates.contains_key(&id) {
+        let full = scope.is_evicted() || current.templates.len >= self.limits.templates_per_scope;
+        let known = current.templates.get(id).is_some();
+        if full && !known {
             return Err(Reason::TemplateLimit);
         }
         let mut next = ScopeState::clone(&current);
-        match next.templates.entry(id) {
-            Entry::Occupied(_) => {}
-            Entry::Vacant(entry) => {
-                entry.insert(Definitions::default());
-                self.templates.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        if let Some(definitions) = next.templates.get_mut(&id) {
-            definitions.announce(port, self.plan(template), self.limits.ports_per_template);
-        }
+        next.templates.entry(id).announce(port, self.plan(template), self.limits.ports_per_template);
+        self.templates.fetch_add(usize::from(!known), Ordering::Relaxed);
         scope.state.store(Arc::new(next));
         Ok(Learned::Changed)
     }
 
-    /// Remembers what an options record said.
-    pub(crate) fn learn_options(&self, scope: &Scope, meaning: &Meaning) {
+    /// Remembers what options records said.
+    pub(crate) fn learn_options(&self, scope: &Scope, news: &OptionsState) {
         let _learning = lock(&scope.learning);
         let mut next = ScopeState::clone(&scope.state.load());
-        next.options.apply(meaning);
+        Arc::make_mut(&mut next.options).merge(news);
         scope.state.store(Arc::new(next));
     }
 
@@ -279,30 +303,35 @@ impl ExporterStore {
         &self.shards[(mixed ^ mixed >> 4) % SHARDS]
     }
 
-    /// Takes out a scope of another exporter, wherever there is one.
-    fn make_room(&self, key: &ScopeKey) {
-        for shard in &self.shards {
-            if self.evict_one(&mut lock(shard), key) {
-                return;
-            }
+    /// Takes out scopes where the least recently used one is, but never `keep`.
+    fn make_room(&self, keep: &ScopeKey) {
+        let oldest = |shard: &Mutex<HashMap<_, _>>| ages(&lock(shard), keep).map(|(used, _)| used).min();
+        let shards = self.shards.iter().filter_map(|shard| Some((oldest(shard)?, shard)));
+        if let Some((_, shard)) = shards.min_by_key(|(used, _)| *used) {
+            self.evict(&mut lock(shard), keep);
         }
     }
 
-    /// Takes out the least recently used of a few scopes (all of a small store), but never `keep`: near enough to the oldest
-    /// without a list that every datagram would have to update.
-    fn evict_one(&self, shard: &mut HashMap<ScopeKey, Arc<Scope>>, keep: &ScopeKey) -> bool {
-        const SAMPLE: usize = 64;
-        let others = shard.iter().filter(|(key, _)| *key != keep).take(SAMPLE);
-        let oldest = others.min_by_key(|(_, scope)| scope.last_used.load(Ordering::Relaxed));
-        let Some(key) = oldest.map(|(key, _)| *key) else { return false };
-        let Some(scope) = shard.remove(&key) else { return false };
+    /// Takes out the least recently used part of a shard, but never `keep`.
+    fn evict(&self, shard: &mut HashMap<ScopeKey, Arc<Scope>>, keep: &ScopeKey) {
+        let mut ages: Vec<_> = ages(shard, keep).collect();
+        let count = ages.len().div_ceil(EVICTED_PART);
+        if count < ages.len() {
+            ages.select_nth_unstable_by_key(count, |(used, _)| *used);
+        }
+        for (_, key) in &ages[..count] {
+            self.forget(shard, key);
+        }
+    }
+
+    fn forget(&self, shard: &mut HashMap<ScopeKey, Arc<Scope>>, key: &ScopeKey) {
+        let Some(scope) = shard.remove(key) else { return };
         // Under the scope's lock, so that a worker which learns a template at this moment either counts it before or
         // sees that the scope is gone.
         let _learning = lock(&scope.learning);
         scope.evicted.store(true, Ordering::Relaxed);
-        self.templates.fetch_sub(scope.state.load().templates.len(), Ordering::Relaxed);
+        self.templates.fetch_sub(scope.state.load().templates.len, Ordering::Relaxed);
         self.scopes_evicted.fetch_add(1, Ordering::Relaxed);
-        true
     }
 
     /// The plan for a layout, compiled where no equal one is in use.
@@ -319,6 +348,12 @@ impl ExporterStore {
         plans.by_layout.insert(template.clone(), Arc::downgrade(&plan));
         plan
     }
+}
+
+/// When each scope but `keep` was last used.
+fn ages(shard: &HashMap<ScopeKey, Arc<Scope>>, keep: &ScopeKey) -> impl Iterator<Item = (u64, ScopeKey)> {
+    let others = shard.iter().filter(move |(key, _)| *key != keep);
+    others.map(|(key, scope)| (scope.last_used.load(Ordering::Relaxed), *key))
 }
 
 /// A lock whose holder may have panicked: what it guards is replaced whole, never left half-changed.
@@ -388,7 +423,7 @@ mod tests {
         for port in 0..100 {
             store.learn_template(&key(1), &scope, port, 256, &layout(4)).unwrap();
         }
-        assert_eq!(scope.state().templates[&256].ports.len(), 2);
+        assert_eq!(scope.state().templates.get(256).unwrap().ports.len(), 2);
         for exporter in 0..1000 {
             let scope = store.scope_or_new(&key(exporter), u64::from(exporter));
             store.learn_template(&key(exporter), &scope, 7, 256, &layout(4)).unwrap();
@@ -396,5 +431,19 @@ mod tests {
         assert!(store.scopes() <= 32);
         assert!(store.templates() <= 20);
         assert!(scope.is_evicted());
+    }
+    #[test]
+    fn a_full_store_forgets_who_was_used_least_recently_and_only_for_new_ids() {
+        let store = ExporterStore::new(StoreLimits { templates: 100, ..StoreLimits::default() });
+        for exporter in 0..100 {
+            let scope = store.scope_or_new(&key(exporter), u64::from(exporter));
+            store.learn_template(&key(exporter), &scope, 7, 256, &layout(4)).unwrap();
+        }
+        let (latest, scope) = (key(99), store.scope(&key(99)).unwrap());
+        store.learn_template(&latest, &scope, 8, 256, &layout(4)).unwrap();
+        assert_eq!(store.scopes_evicted(), 0, "a known id needs no room");
+        store.learn_template(&latest, &scope, 7, 257, &layout(4)).unwrap();
+        assert_eq!((store.scopes_evicted(), store.templates()), (1, 100));
+        assert!(store.scope(&key(0)).is_none());
     }
 }

@@ -67,6 +67,14 @@ impl OptionsState {
             self.boot_ms = meaning.boot_ms;
         }
     }
+
+    /// Takes over all that `news` says.
+    pub(crate) fn merge(&mut self, news: &Self) {
+        for (&selector, &rate) in &news.selector_rates {
+            self.apply(&Meaning { rate, selector: Some(selector), boot_ms: 0 });
+        }
+        self.apply(&Meaning { rate: news.domain_rate, selector: None, boot_ms: news.boot_ms });
+    }
 }
 
 /// What one options record says.

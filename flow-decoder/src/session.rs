@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::error::Reason;
 use crate::exporter_store::{ExporterStore, Learned, Lookup, Scope, ScopeKey, ScopeState};
-use crate::options::Meaning;
+use crate::options::{Meaning, OptionsState};
 use crate::plan::Plan;
 use crate::template::{FieldSpecifier, Template, TemplateKind};
 
@@ -114,12 +114,18 @@ impl Session {
         learned
     }
 
-    /// Whether an options record says something new; then it is learnt.
-    pub(crate) fn note(&self, store: &ExporterStore, meaning: &Meaning) {
-        if let Some(scope) = &self.scope
-            && !scope.state().options.knows(meaning)
-        {
-            store.learn_options(scope, meaning);
+    /// Adds to `news` what an options record says, from the first on that says something new. They are learnt together, so
+    /// that a set of records which contradict each other costs no more than one.
+    pub(crate) fn note(&self, news: &mut Option<OptionsState>, meaning: &Meaning) {
+        if news.is_some() || !self.state.options.knows(meaning) {
+            news.get_or_insert_default().apply(meaning);
+        }
+    }
+
+    /// Lets all decoders know what the options records of a set have said.
+    pub(crate) fn learn(&self, store: &ExporterStore, news: &OptionsState) {
+        if let Some(scope) = &self.scope {
+            store.learn_options(scope, news);
         }
     }
 }

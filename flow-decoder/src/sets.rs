@@ -211,11 +211,15 @@ impl Message<'_> {
         let shared = workspace.shared.as_bytes();
         let scene = Scene { payload: context.datagram.payload, clock: &clock, options, shared };
         let records = Records { plan, scene, set: Some(set.id), header: self.header };
-        let learn = |meaning: &_| session.note(self.store, meaning);
+        let mut news = None;
+        let learn = |meaning: &_| session.note(&mut news, meaning);
         match (records.decode(context, &mut workspace.located, set.body, learn), set.cut) {
             (_, Some(error)) => context.set_rejected(error, path),
             (Ok(()), None) => context.statistics.sets.decoded += 1,
             (Err((error, inner)), None) => context.set_rejected(error.within(inner), path),
+        }
+        if let Some(news) = &news {
+            session.learn(self.store, news);
         }
         session.follow();
     }

@@ -1,12 +1,19 @@
 //! A template: which elements a record holds, in which order and length.
 //!
 //! A [`Template`] is valid by construction: it has at least one byte a record, no record by it is longer than a message,
-//! and its scope fields come first.
+//! and its scope fields come first. Its fields are bounded, so that neither its memory nor the work for a record can be
+//! out of proportion to the octets that were sent.
 
 use crate::error::Reason;
 
 /// Length that stands for "variable" in an IPFIX template (RFC 7011 7).
 pub const VARIABLE: u16 = 0xffff;
+
+/// Fields of a template, at most. Exporters announce some dozens.
+pub const MAX_FIELDS: usize = 1024;
+
+/// Fields without octets in a template, at most. Each costs work in each record, and records may be one octet long.
+pub const MAX_EMPTY_FIELDS: usize = 16;
 
 /// What records by a template are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -67,7 +74,10 @@ impl Template {
         let min = |field: &FieldSpecifier| if field.variable { 1 } else { usize::from(field.length) };
         let min_record_len = fields.iter().map(min).sum();
         let variable = fields.iter().any(|field| field.variable);
+        let empty = fields.iter().filter(|field| min(field) == 0).count();
         match min_record_len {
+            _ if fields.len() > MAX_FIELDS => Err(Reason::TemplateTooLong),
+            _ if empty > MAX_EMPTY_FIELDS => Err(Reason::TemplateEmpty),
             0 => Err(Reason::TemplateEmpty),
             1..=0xffff => Ok(Self { kind, fields, min_record_len, variable }),
             _ => Err(Reason::TemplateTooLong),
