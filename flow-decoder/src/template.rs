@@ -12,7 +12,8 @@ pub const VARIABLE: u16 = 0xffff;
 /// Fields of a template, at most. Exporters announce some dozens.
 pub const MAX_FIELDS: usize = 1024;
 
-/// Fields without octets in a template, at most. Each costs work in each record, and records may be one octet long.
+/// Fields without octets in a template, at most; also no more than a record has octets. Each costs work in each record, and
+/// is written into each options record.
 pub const MAX_EMPTY_FIELDS: usize = 16;
 
 /// What records by a template are.
@@ -77,8 +78,8 @@ impl Template {
         let empty = fields.iter().filter(|field| min(field) == 0).count();
         match min_record_len {
             _ if fields.len() > MAX_FIELDS => Err(Reason::TemplateTooLong),
-            _ if empty > MAX_EMPTY_FIELDS => Err(Reason::TemplateEmpty),
             0 => Err(Reason::TemplateEmpty),
+            octets if empty > MAX_EMPTY_FIELDS.min(octets) => Err(Reason::TemplateEmpty),
             1..=0xffff => Ok(Self { kind, fields, min_record_len, variable }),
             _ => Err(Reason::TemplateTooLong),
         }

@@ -1,5 +1,7 @@
 //! Template to plan.
 
+use std::collections::HashMap;
+
 use super::fixed::FixedStep;
 use super::mapping::{FIRST, MPLS_LABELS, Mapping, SECOND, STAND_INS};
 use super::step::{Op, Step};
@@ -82,14 +84,14 @@ impl Plan {
 /// The fields that can hold a value, with their places.
 fn places(template: &Template) -> Vec<Place<'_>> {
     let mut out: Vec<Place<'_>> = Vec::new();
+    let mut occurrences: HashMap<(u32, u16), usize> = HashMap::new();
     let mut start = 0u16;
     for (index, specifier) in template.fields().iter().enumerate() {
         let len = if specifier.variable { 0 } else { specifier.length };
         if !specifier.scope && (specifier.variable || len > 0) {
-            let same = |place: &&Place<'_>| {
-                (place.specifier.pen, place.specifier.id) == (specifier.pen, specifier.id)
-            };
-            let occurrence = out.iter().filter(same).count();
+            let next = occurrences.entry((specifier.pen, specifier.id)).or_default();
+            let occurrence = *next;
+            *next += 1;
             let step = Step { op: Op::U64, tag: flow::BYTES, start, len, field: index as u16 };
             out.push(Place { specifier, step, occurrence });
         }

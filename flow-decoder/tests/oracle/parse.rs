@@ -148,7 +148,9 @@ impl Domain {
             body = &body[length..];
             let Some(fields) = fields else { continue };
             let octets: usize = fields.iter().map(|field| field.length.unwrap_or(1)).sum();
-            if id < 256 || octets == 0 || octets > 65_535 {
+            let empty = fields.iter().filter(|field| field.length == Some(0)).count();
+            let too_many = fields.len() > 1024 || empty > octets.min(16);
+            if id < 256 || octets == 0 || octets > 65_535 || too_many {
                 continue;
             }
             let ports = self.layouts.entry(id).or_default();
