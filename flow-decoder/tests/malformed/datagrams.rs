@@ -1,0 +1,203 @@
+//! Rows 1, 2, 3, 9 and 17: headers, lengths, sets, padding.
+
+use flow_decoder::{Reason, Verdict};
+
+use crate::rig::{Rig, datagram, exporter};
+use crate::wire::{Message, v5, v5_record};
+use crate::{GOOD_RECORD, damage, prepared};
+
+#[test]
+fn a_datagram_shorter_than_its_version_or_header_is_rejected() {
+    let whole = [Message::v9().build(), Message::ipfix().build(), v5(0, &[])];
+    for header in whole {
+        for len in 0..header.len() {
+            let mut rig = Rig::new();
+            assert_eq!(rig.take(&header[..len]), Verdict::Rejected(Reason::ShortHeader), "{len} octets");
+            assert_eq!(rig.statistics().datagrams.rejected[Reason::ShortHeader], 1);
+        }
+        assert_eq!(Rig::new().take(header), Verdict::Decoded, "a header alone is whole");
+    }
+}
+
+#[test]
+fn versions_that_are_no_protocol_are_rejected() {
+    for version in [0u16, 2, 3, 4, 6, 8, 11, 65_535] {
+        let mut rig = Rig::new();
+        let payload = [&version.to_be_bytes()[..], &[1; 60]].concat();
+        assert_eq!(rig.take(payload), Verdict::Rejected(Reason::UnknownVersion), "version {version}");
+        assert_eq!(rig.statistics().protocols, [0; 6]);
+    }
+}
+
+#[test]
+fn a_datagram_that_the_receive_buffer_cut_is_rejected() {
+    let mut rig = prepared();
+    let payload = Message::v9().set(256, GOOD_RECORD).build();
+    let cut = flow_decoder::Datagram { truncated: true, ..datagram(&payload, exporter(2055)) };
+    let verdict = rig.decoder.decode(&cut, &mut rig.kept);
+    assert_eq!(verdict, Verdict::Rejected(Reason::Truncated));
+    assert!(rig.kept.flows().is_empty() && rig.statistics().check());
+}
+
+#[test]
+fn sixty_four_kibibytes_are_decoded() {
+    let mut rig = prepared();
+    let records = 6_500;
+    assert_eq!(rig.take(Message::ipfix().set(256, GOOD_RECORD.repeat(records)).build()), Verdict::Decoded);
+    assert_eq!(rig.kept.flows().len(), records);
+}
+
+#[test]
+fn an_ipfix_length_below_the_header_rejects_the_message() {
+    for length in [0, 15] {
+        let mut rig = prepared();
+        let message = Message::ipfix().set(256, GOOD_RECORD).header_says(length);
+        assert_eq!(rig.take(message.build()), Verdict::Rejected(Reason::HeaderLength));
+        assert_eq!(rig.errors(), ["at byte 2: header length or count does not fit the datagram"]);
+    }
+}
+
+#[test]
+fn an_ipfix_length_beyond_the_datagram_costs_nothing_that_is_there() {
+    let mut rig = prepared();
+    let message = Message::ipfix().set(256, GOOD_RECORD).header_says(1000);
+    assert_eq!(rig.take(message.build()), Verdict::PartlyDecoded);
+    assert_eq!((rig.kept.flows().len(), damage(&rig)), (1, vec![(Reason::HeaderLength, 1)]));
+}
+
+#[test]
+fn what_is_behind_an_ipfix_message_is_not_read() {
+    let mut rig = prepared();
+    let message = Message::ipfix().set(256, GOOD_RECORD).set(256, GOOD_RECORD).header_says(16 + 14);
+    assert_eq!(rig.take(message.build()), Verdict::PartlyDecoded);
+    assert_eq!((rig.kept.flows().len(), damage(&rig)), (1, vec![(Reason::HeaderLength, 1)]));
+}
+
+#[test]
+fn a_v9_count_is_not_believed() {
+    for count in [0, 1, 2, 65_535] {
+        let mut rig = prepared();
+        let message = Message::v9().set(256, GOOD_RECORD.repeat(2)).set(256, GOOD_RECORD).header_says(count);
+        assert_eq!(rig.take(message.build()), Verdict::Decoded, "count {count}");
+        assert_eq!(rig.kept.flows().len(), 3);
+    }
+}
+
+#[test]
+fn a_set_length_below_four_ends_the_message() {
+    for length in 0..4 {
+        let mut rig = prepared();
+        let message = Message::v9().set(256, GOOD_RECORD).set_that_says(256, length, GOOD_RECORD);
+        assert_eq!(rig.take(message.build()), Verdict::PartlyDecoded, "length {length}");
+        assert_eq!(rig.kept.flows().len(), 1, "the set before is kept");
+        assert_eq!(rig.errors(), ["at byte 34: in set 2: set length does not fit the message"]);
+        assert_eq!(rig.statistics().sets.seen, 1, "what cannot be a set is none");
+    }
+}
+
+#[test]
+fn a_set_beyond_the_message_keeps_its_whole_records() {
+    let mut rig = prepared();
+    let message = Message::v9().set(256, GOOD_RECORD).set_that_says(256, 500, GOOD_RECORD);
+    assert_eq!(rig.take(message.build()), Verdict::PartlyDecoded);
+    assert_eq!(rig.kept.flows().len(), 2);
+    assert_eq!(rig.errors(), ["at byte 36: in set 2: in template 256: set length does not fit the message"]);
+    assert_eq!(rig.statistics().sets.rejected[Reason::SetLength], 1);
+}
+
+#[test]
+fn a_set_of_odd_length_is_decoded() {
+    let mut rig = prepared();
+    let body = [&GOOD_RECORD[..], &[0; 1]].concat();
+    let message = Message::ipfix().set(256, &body).set(256, GOOD_RECORD);
+    assert_eq!(rig.take(message.build()), Verdict::Decoded);
+    assert_eq!(rig.kept.flows().len(), 2);
+}
+
+#[test]
+fn reserved_set_ids_cost_themselves() {
+    let reserved = |message: Message, ids: &[u16]| {
+        for id in ids {
+            let mut rig = prepared();
+            let message = message.clone().set(*id, [1, 0, 0, 1, 0, 1, 0, 4]).set(256, GOOD_RECORD);
+            assert_eq!(rig.take(message.build()), Verdict::PartlyDecoded, "set {id}");
+            assert_eq!((rig.kept.flows().len(), damage(&rig)), (1, vec![(Reason::ReservedSet, 1)]));
+            assert_eq!(rig.statistics().sets.seen, 1, "a reserved set is no data set");
+        }
+    };
+    reserved(Message::ipfix(), &[0, 1, 4, 255]);
+    reserved(Message::v9(), &[2, 3, 4, 255]);
+}
+
+#[test]
+fn one_to_seven_zeros_behind_templates_are_padding() {
+    for padding in 0..8 {
+        let mut rig = Rig::new();
+        let body = [crate::wire::template(256, crate::GOOD), vec![0; padding]].concat();
+        assert_eq!(rig.take(Message::ipfix().set(2, body).build()), Verdict::Decoded, "{padding} octets");
+        assert_eq!((rig.store.templates(), rig.statistics().templates.withdrawn), (1, 0));
+    }
+}
+
+/// NX-OS fills datagrams up.
+#[test]
+fn zeros_behind_the_last_set_are_padding() {
+    for padding in [1, 3, 4, 24, 36] {
+        let mut rig = prepared();
+        let message = Message::v9().set(256, GOOD_RECORD).raw(vec![0; padding]);
+        assert_eq!(rig.take(message.build()), Verdict::Decoded, "{padding} octets");
+        assert_eq!(rig.kept.flows().len(), 1);
+    }
+}
+
+#[test]
+fn other_octets_behind_the_last_set_are_damage() {
+    let mut rig = prepared();
+    let message = Message::v9().set(256, GOOD_RECORD).raw([0, 0, 0, 7]);
+    assert_eq!(rig.take(message.build()), Verdict::PartlyDecoded);
+    assert_eq!((rig.kept.flows().len(), damage(&rig)), (1, vec![(Reason::SetLength, 1)]));
+}
+
+#[test]
+fn octets_too_few_for_a_record_are_padding_whatever_they_are() {
+    let mut rig = prepared();
+    let body = [&GOOD_RECORD[..], &[9; 7]].concat();
+    assert_eq!(rig.take(Message::v9().set(256, body).build()), Verdict::Decoded);
+    assert_eq!(rig.kept.flows().len(), 1);
+}
+
+#[test]
+fn a_set_too_short_for_any_record_is_rejected() {
+    let mut rig = prepared();
+    assert_eq!(rig.take(Message::v9().set(256, [1; 9]).build()), Verdict::PartlyDecoded);
+    assert_eq!(rig.statistics().sets.rejected[Reason::RecordTruncated], 1);
+    assert_eq!(rig.errors(), ["at byte 24: in set 1: in template 256: record goes beyond its set"]);
+}
+
+#[test]
+fn v5_counts_that_do_not_match_the_length() {
+    let two = v5_record().repeat(2);
+    let cases = [
+        (0u16, 0, Verdict::Decoded),
+        (0, 2, Verdict::PartlyDecoded),
+        (1, 2, Verdict::PartlyDecoded),
+        (2, 2, Verdict::Decoded),
+        (30, 2, Verdict::PartlyDecoded),
+        (55_582, 2, Verdict::PartlyDecoded),
+        (1, 0, Verdict::Rejected(Reason::HeaderLength)),
+    ];
+    for (count, records, verdict) in cases {
+        let mut rig = Rig::new();
+        assert_eq!(rig.take(v5(count, &two[..records * 48])), verdict, "{count} announced, {records} there");
+        assert_eq!(rig.kept.flows().len(), records.min(usize::from(count)));
+        let damaged = u64::from(verdict != Verdict::Decoded);
+        assert_eq!(rig.statistics().malformed[Reason::HeaderLength], damaged);
+    }
+}
+
+#[test]
+fn a_v5_count_above_thirty_is_believed_where_the_records_are_there() {
+    let mut rig = Rig::new();
+    assert_eq!(rig.take(v5(100, &v5_record().repeat(100))), Verdict::Decoded);
+    assert_eq!(rig.kept.flows().len(), 100);
+}

@@ -1,0 +1,90 @@
+//! Rows 13 and 14: sampling and time.
+
+use flow_decoder::{Reason, Verdict};
+
+use crate::rig::Rig;
+use crate::wire::{EXPORT_TIME, Message, UPTIME, field};
+
+const SECOND: u64 = 1_000_000_000;
+
+/// The sampling rate of data, after an options record with these elements.
+fn rate_after(options: &[(u16, u64)]) -> u64 {
+    let mut rig = Rig::new();
+    let fields: Vec<_> = options.iter().map(|(id, _)| field(*id, 8)).collect();
+    let record: Vec<u8> = options.iter().flat_map(|(_, value)| value.to_be_bytes()).collect();
+    let message = Message::ipfix()
+        .options_template(300, &[field(149, 4)], &fields)
+        .set(300, [&[0; 4][..], &record].concat())
+        .templates(&[(256, &[field(1, 4)])])
+        .set(256, [0, 0, 0, 1]);
+    assert_eq!(rig.take(message.build()), Verdict::Decoded);
+    rig.kept.flows()[0].sampling_rate
+}
+
+#[test]
+fn sampling_rates_that_make_no_sense() {
+    assert_eq!(rate_after(&[(34, 0)]), 0);
+    assert_eq!(rate_after(&[(34, 0xffff_ffff)]), 0xffff_ffff);
+    assert_eq!(
+        rate_after(&[(34, 0xe803_0000)]),
+        0xe803_0000,
+        "a wrong byte order cannot be told from a rate"
+    );
+    assert_eq!(rate_after(&[(309, 100), (310, 1)]), 0, "population below sample");
+    assert_eq!(rate_after(&[(309, 0), (310, 1000)]), 0);
+    assert_eq!(rate_after(&[(305, 1), (306, 999)]), 1000);
+    assert_eq!(rate_after(&[(311, f64::NAN.to_bits())]), 0);
+    assert_eq!(rate_after(&[(311, (-0.5f64).to_bits())]), 0);
+}
+
+#[test]
+fn a_rate_of_another_source_id_is_not_taken() {
+    let mut rig = Rig::new();
+    let options = Message::v9().domain(0).options_template(300, &[field(1, 4)], &[field(34, 4)]);
+    rig.take(options.set(300, [0, 0, 0, 0, 0, 0, 0, 100]).build());
+    rig.take(Message::v9().domain(256).templates(&[(256, &[field(1, 4)])]).set(256, [1; 4]).build());
+    assert_eq!(rig.kept.flows()[0].sampling_rate, 0);
+}
+
+/// Start and end of a v9 flow with these sysUpTimes.
+fn times(message: Message, first: u32, last: u32) -> (u64, u64) {
+    let mut rig = Rig::new();
+    let record = [first.to_be_bytes(), last.to_be_bytes()].concat();
+    let message = message.templates(&[(256, &[field(22, 4), field(21, 4)])]).set(256, record);
+    assert_eq!(rig.take(message.build()), Verdict::Decoded);
+    let flow = &rig.kept.flows()[0];
+    (flow.time_flow_start_ns, flow.time_flow_end_ns)
+}
+
+#[test]
+fn uptimes_that_wrap_run_ahead_or_go_backwards() {
+    let export = u64::from(EXPORT_TIME) * SECOND;
+    assert_eq!(times(Message::v9(), UPTIME - 2000, UPTIME - 1000), (export - 2 * SECOND, export - SECOND));
+    let wrapped = times(Message::v9().uptime(500), u32::MAX - 499, 0x0000_00ff);
+    assert_eq!(wrapped, (export - SECOND, export - 245_000_000), "the wrap lies between first and last");
+    assert_eq!(times(Message::v9(), UPTIME + 1000, UPTIME).0, export + SECOND, "first is after the header");
+    let (start, end) = times(Message::v9(), UPTIME - 1000, UPTIME - 2000);
+    assert!(start > end, "kept as sent");
+}
+
+#[test]
+fn export_times_at_the_ends_of_the_range() {
+    assert_eq!(
+        times(Message::v9().export_time(0), UPTIME - 2000, UPTIME - 1000),
+        (0, 0),
+        "before 1970 is left out"
+    );
+    let (start, _) = times(Message::v9().export_time(u32::MAX), UPTIME + 1000, UPTIME);
+    assert_eq!(start, (u64::from(u32::MAX) + 1) * SECOND);
+}
+
+#[test]
+fn absolute_times_that_do_not_fit_stop_at_the_greatest() {
+    let mut rig = Rig::new();
+    let fields = [field(152, 8), field(151, 8), field(154, 8)];
+    let message = Message::ipfix().templates(&[(256, &fields)]);
+    assert_eq!(rig.take(message.set(256, [0xff; 24]).build()), Verdict::Decoded);
+    let flow = &rig.kept.flows()[0];
+    assert!(flow.time_flow_start_ns > 0 && flow.time_flow_end_ns == u64::MAX);
+    assert_eq!(rig.statistics().malformed[Reason::RecordTruncated], 0);
+}

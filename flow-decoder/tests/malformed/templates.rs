@@ -1,0 +1,233 @@
+//! Rows 4, 5, 6 and 10: templates, options templates, enterprise elements, change. A bad announcement never replaces a good
+//! template.
+
+use flow_decoder::{Reason, Verdict};
+
+use crate::rig::{Rig, exporter};
+use crate::wire::{
+    Message, field, ipfix_options_template, put16, template, v9_options_template, varlen, vendor,
+};
+use crate::{GOOD, GOOD_RECORD, damage, prepared};
+
+/// Announces `body` where template 256 is good already: the damage is counted and the good one decodes on.
+fn assert_refused(message: Message, set: u16, body: &[u8], reason: Reason) {
+    let mut rig = prepared();
+    let known = rig.store.templates();
+    let refused = message.clone().set(set, body).build();
+    assert_eq!(rig.take(refused), Verdict::PartlyDecoded);
+    assert_eq!((damage(&rig), rig.store.templates()), (vec![(reason, 1)], known));
+    assert_eq!(rig.take(message.set(256, GOOD_RECORD).build()), Verdict::Decoded);
+    assert_eq!(
+        rig.kept.flows().last().map(|flow| flow.bytes),
+        Some(1000),
+        "the good template is still there"
+    );
+}
+
+#[test]
+fn template_ids_below_256() {
+    for id in [0, 2, 255] {
+        assert_refused(Message::ipfix(), 2, &template(id, &[field(1, 4)]), Reason::TemplateId);
+        assert_refused(Message::v9(), 0, &template(id, &[field(1, 4)]), Reason::TemplateId);
+    }
+}
+
+#[test]
+fn more_fields_than_are_there() {
+    for count in [4u16, 100, 65_535] {
+        let mut body = template(256, GOOD);
+        body[2..4].copy_from_slice(&count.to_be_bytes());
+        assert_refused(Message::ipfix(), 2, &body, Reason::TemplateTruncated);
+        assert_refused(Message::v9(), 0, &body, Reason::TemplateTruncated);
+    }
+}
+
+#[test]
+fn an_error_in_a_template_says_where() {
+    let mut rig = Rig::new();
+    let mut body = template(256, GOOD);
+    body[3] = 4;
+    rig.take(Message::ipfix().templates(&[(300, GOOD)]).set(2, body).build());
+    assert_eq!(rig.errors(), ["at byte 56: in set 2: in template 256: template goes beyond its set"]);
+}
+
+#[test]
+fn fields_without_octets() {
+    let all_empty = template(256, &[field(1, 0), field(2, 0)]);
+    let hardly_any = template(256, &[field(1, 0), field(2, 0), field(4, 1)]);
+    for body in [all_empty, hardly_any] {
+        assert_refused(Message::ipfix(), 2, &body, Reason::TemplateEmpty);
+        assert_refused(Message::v9(), 0, &body, Reason::TemplateEmpty);
+    }
+    assert_refused(Message::v9(), 0, &template(256, &[]), Reason::TemplateEmpty);
+}
+
+#[test]
+fn one_empty_field_beside_others_is_nothing_bad() {
+    let mut rig = Rig::new();
+    let message = Message::v9().templates(&[(256, &[field(1, 0), field(2, 4), field(1, 4)])]);
+    assert_eq!(rig.take(message.set(256, [0, 0, 0, 7, 0, 0, 0, 9]).build()), Verdict::Decoded);
+    assert_eq!((rig.kept.flows()[0].packets, rig.kept.flows()[0].bytes), (7, 9));
+}
+
+#[test]
+fn records_longer_than_a_message() {
+    let body = template(256, &[field(1, 0xff00), field(2, 0x0100)]);
+    assert_refused(Message::ipfix(), 2, &body, Reason::TemplateTooLong);
+}
+
+#[test]
+fn a_length_of_65535_is_no_variable_length_in_v9() {
+    let mut rig = Rig::new();
+    rig.take(Message::v9().templates(&[(256, &[varlen(82)])]).build());
+    assert_eq!(rig.take(Message::v9().set(256, b"\x04eth0").build()), Verdict::PartlyDecoded);
+    assert_eq!(damage(&rig), [(Reason::RecordTruncated, 1)]);
+}
+
+#[test]
+fn odd_lengths_of_four_octet_elements_are_read_over() {
+    for length in [50, 128, 65_534u16] {
+        let mut rig = Rig::new();
+        let message = Message::ipfix().templates(&[(256, &[field(10, length), field(2, 1)])]);
+        assert_eq!(rig.take(message.build()), Verdict::Decoded, "length {length}");
+        let record = [vec![0; usize::from(length)], vec![9]].concat();
+        if record.len() < 65_000 {
+            assert_eq!(rig.take(Message::ipfix().set(256, record).build()), Verdict::Decoded);
+            assert_eq!(rig.kept.flows()[0].packets, 9);
+        }
+    }
+}
+
+#[test]
+fn of_an_element_that_is_repeated_the_first_counts() {
+    let mut rig = Rig::new();
+    let message = Message::v9().templates(&[(256, &[field(1, 1); 40])]);
+    assert_eq!(rig.take(message.set(256, (1..=40).collect::<Vec<u8>>()).build()), Verdict::Decoded);
+    assert_eq!(rig.kept.flows()[0].bytes, 1);
+}
+
+#[test]
+fn one_id_as_data_and_as_options_template_is_what_came_last() {
+    let mut rig = prepared();
+    rig.take(Message::v9().options_template(256, &[field(1, 4)], &[field(34, 4), field(50, 2)]).build());
+    assert_eq!(rig.take(Message::v9().set(256, GOOD_RECORD).build()), Verdict::Decoded);
+    assert_eq!((rig.kept.flows().len(), rig.kept.options().len()), (0, 1));
+    assert_eq!(rig.store.templates(), 2, "v9's and IPFIX's");
+}
+
+#[test]
+fn two_definitions_of_one_id_in_a_message_hold_each_from_where_it_stands() {
+    let mut rig = Rig::new();
+    let other = [field(2, 4), field(1, 4), field(4, 2)];
+    let message = Message::ipfix()
+        .templates(&[(256, GOOD)])
+        .set(256, GOOD_RECORD)
+        .templates(&[(256, &other)])
+        .set(256, GOOD_RECORD);
+    assert_eq!(rig.take(message.build()), Verdict::Decoded);
+    let bytes: Vec<_> = rig.kept.flows().iter().map(|flow| flow.bytes).collect();
+    assert_eq!(bytes, [1000, 10]);
+    assert_eq!(rig.statistics().templates.changed, 2);
+}
+
+#[test]
+fn options_templates_with_an_impossible_scope() {
+    let ipfix = |scope_count: u16| {
+        let mut body = ipfix_options_template(256, &[field(1, 4)], &[field(34, 4)]);
+        body[4..6].copy_from_slice(&scope_count.to_be_bytes());
+        body
+    };
+    assert_refused(Message::ipfix(), 3, &ipfix(3), Reason::TemplateScope);
+    assert_refused(Message::ipfix(), 3, &ipfix(65_535), Reason::TemplateScope);
+    let v9 = |scope: u16, options: u16| {
+        let mut body = v9_options_template(256, &[field(1, 4)], &[field(34, 4)]);
+        body[2..4].copy_from_slice(&scope.to_be_bytes());
+        body[4..6].copy_from_slice(&options.to_be_bytes());
+        body
+    };
+    assert_refused(Message::v9(), 1, &v9(3, 4), Reason::TemplateScope);
+    assert_refused(Message::v9(), 1, &v9(4, 3), Reason::TemplateScope);
+    assert_refused(Message::v9(), 1, &v9(4, 400), Reason::TemplateTruncated);
+}
+
+/// Juniper SRX.
+#[test]
+fn a_scope_of_no_octets_is_kept_in_name() {
+    let mut rig = Rig::new();
+    let message = Message::v9().options_template(256, &[field(1, 0)], &[field(34, 4)]);
+    assert_eq!(rig.take(message.set(256, [0, 0, 0, 100]).build()), Verdict::Decoded);
+    let options = rig.kept.options();
+    let elements: Vec<_> =
+        options[0].elements.iter().map(|e| (e.scope, e.name.as_str(), e.value.len())).collect();
+    assert_eq!(elements, [(true, "SYSTEM", 0), (false, "samplingInterval", 4)]);
+}
+
+#[test]
+fn options_templates_of_scope_only_or_without_scope() {
+    let mut rig = Rig::new();
+    let scope_only = Message::ipfix().options_template(256, &[field(149, 4)], &[]).set(256, [0, 0, 0, 7]);
+    assert_eq!(rig.take(scope_only.build()), Verdict::Decoded);
+    let no_scope = Message::v9().options_template(257, &[], &[field(34, 4)]).set(257, [0, 0, 0, 7]);
+    assert_eq!(rig.take(no_scope.build()), Verdict::Decoded);
+    assert_eq!(rig.kept.options().len(), 2);
+}
+
+#[test]
+fn an_enterprise_bit_without_its_number() {
+    let mut body = template(256, &GOOD[..1]);
+    body[3] = 2;
+    put16(&mut body, 0x8001);
+    put16(&mut body, 4);
+    assert_refused(Message::ipfix(), 2, &body, Reason::TemplateTruncated);
+    body.extend([0, 0, 1]);
+    assert_refused(Message::ipfix(), 2, &body, Reason::TemplateTruncated);
+}
+
+#[test]
+fn enterprise_zero_is_iana_and_reverse_elements_are_their_own() {
+    let mut rig = Rig::new();
+    let fields = [vendor(0, 1, 1), vendor(29305, 1, 1), vendor(29305, 8, 4)];
+    let message = Message::ipfix().templates(&[(256, &fields)]).set(256, [5, 6, 1, 2, 3, 4]);
+    assert_eq!(rig.take(message.build()), Verdict::Decoded);
+    let flow = &rig.kept.flows()[0];
+    assert_eq!((flow.bytes, flow.reverse_bytes, flow.src_addr.len()), (5, 6, 0));
+}
+
+#[test]
+fn v9_types_from_32768_on_have_no_enterprise() {
+    let mut rig = Rig::new();
+    let message = Message::v9().templates(&[(256, &[field(34_000, 2), field(0x8001, 4), field(1, 1)])]);
+    assert_eq!(rig.take(message.set(256, [0, 9, 1, 2, 3, 4, 7]).build()), Verdict::Decoded);
+    assert_eq!((rig.kept.flows()[0].src_sgt, rig.kept.flows()[0].bytes), (9, 7));
+}
+
+#[test]
+fn withdrawals_are_counted_and_ignored() {
+    let mut rig = prepared();
+    let unknown_and_known = [1, 44, 0, 0, 1, 0, 0, 0];
+    assert_eq!(rig.take(Message::ipfix().set(2, unknown_and_known).build()), Verdict::Decoded);
+    assert_eq!(rig.take(Message::ipfix().set(3, [0, 3, 0, 0]).build()), Verdict::Decoded);
+    assert_eq!(rig.statistics().templates.withdrawn, 3);
+    assert_eq!(rig.take(Message::ipfix().set(256, GOOD_RECORD).build()), Verdict::Decoded);
+}
+
+#[test]
+fn source_ports_that_disagree_are_a_conflict_for_others() {
+    let mut rig = prepared();
+    rig.take_from(exporter(2056), Message::v9().templates(&[(256, &GOOD[..2])]).build());
+    let data = Message::v9().set(256, GOOD_RECORD).build();
+    assert_eq!(rig.take_from(exporter(2057), &data), Verdict::PartlyDecoded);
+    let statistics = rig.statistics();
+    assert_eq!((statistics.templates.conflicts, statistics.sets.rejected[Reason::TemplateConflict]), (1, 1));
+    assert_eq!(rig.take(&data), Verdict::Decoded, "a port that announced one has no conflict");
+}
+
+#[test]
+fn data_without_a_template_costs_its_set() {
+    let mut rig = prepared();
+    let message = Message::v9().set(999, [1; 20]).set(256, GOOD_RECORD);
+    assert_eq!(rig.take(message.build()), Verdict::PartlyDecoded);
+    assert_eq!(rig.kept.flows().len(), 1);
+    assert_eq!(rig.statistics().sets.rejected[Reason::NoTemplate], 1);
+    assert_eq!(rig.errors(), ["at byte 24: in set 1: in template 999: no template for this set"]);
+}
