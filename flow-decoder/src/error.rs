@@ -78,6 +78,8 @@ reasons! {
     Panicked = "panicked", "decoding panicked";
     /// An sFlow agent address of an unknown type.
     AgentAddress = "agent_address", "agent address type is not known";
+    /// Still in the receive buffer when the time for reading was over at shutdown.
+    Shutdown = "shutdown", "node stopped before it could be decoded";
 }
 
 impl Reason {

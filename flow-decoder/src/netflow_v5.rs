@@ -93,7 +93,7 @@ const V7: &[(u16, u16)] = &[
     (130, 4),
 ];
 
-/// Records that an exporter may put into one datagram; more is not refused, only what does not fit is.
+/// The bits of v5's sampling word that are the interval; the two above are the mode.
 const SAMPLING_INTERVAL: u16 = 0x3fff;
 
 /// Plans of the three layouts.

@@ -141,6 +141,12 @@ impl Statistics {
         }
     }
 
+    /// Counts datagrams that were read but not handed to the decoder, for the same `reason`.
+    pub fn reject_unseen(&mut self, reason: Reason, datagrams: u64) {
+        self.datagrams.received += datagrams;
+        self.datagrams.rejected[reason] += datagrams;
+    }
+
     /// Settles the account after a panic of the decoder: `abandoned` datagrams in all were lost that way, and the set it
     /// happened in, if any, was neither decoded nor rejected.
     pub fn settle_panic(&mut self, abandoned: u64) {

@@ -228,14 +228,17 @@ impl Source for FlowSource {
 
     fn drain(&self, deadline: Instant) {
         self.control.drain(deadline);
-        let workers = std::mem::replace(&mut *self.workers(), Workers::Ended);
-        if let Workers::Running(threads) = workers {
-            for thread in threads {
-                if thread.join().is_err() {
-                    tracing::error!("worker thread ended by a panic");
-                }
+        let threads = match &mut *self.workers() {
+            Workers::Running(threads) => std::mem::take(threads),
+            Workers::Ready(_) | Workers::Ended => Vec::new(),
+        };
+        for thread in threads {
+            if thread.join().is_err() {
+                tracing::error!("worker thread ended by a panic");
             }
         }
+        // Not before the threads have ended: health says until then that it drains, and finds those that are stuck.
+        *self.workers() = Workers::Ended;
     }
 }
 

@@ -55,6 +55,9 @@ pub(super) struct Worker {
     reported: Instant,
     /// When the last datagram came.
     busy: Instant,
+    /// Whether a read since the drain began has found nothing. Before that the buffers may still hold what came while
+    /// nobody read.
+    emptied: bool,
 }
 
 impl Worker {
@@ -74,6 +77,7 @@ impl Worker {
             panics: 0,
             reported: now,
             busy: now,
+            emptied: false,
         }
     }
 
@@ -93,32 +97,40 @@ impl Worker {
             if now.duration_since(self.reported) >= REPORT_EVERY {
                 self.report(now);
             }
-            match self.control.order() {
+            let order = self.control.order();
+            match order {
                 Order::Pause => {
                     self.sink.tick(now);
                     thread::park_timeout(REPORT_EVERY);
                     continue;
                 }
-                Order::Drain { until } if now >= until || now.duration_since(self.busy) >= IDLE => return,
+                Order::Drain { until } if now >= until || self.is_idle(now) => return,
                 Order::Read | Order::Drain { .. } => {}
             }
-            if let Err(error) = self.read(now) {
-                tracing::error!(worker = self.index, %error, "cannot read the sockets");
-                thread::park_timeout(AFTER_ERROR);
+            match self.read(now) {
+                Ok(datagrams) => self.emptied = datagrams == 0 && order != Order::Read,
+                Err(error) => {
+                    tracing::error!(worker = self.index, %error, "cannot read the sockets");
+                    thread::park_timeout(AFTER_ERROR);
+                }
             }
             let now = Instant::now();
             self.sink.tick(now);
         }
     }
 
-    /// One read of all sockets, each datagram decoded into the open batches.
-    fn read(&mut self, now: Instant) -> io::Result<()> {
+    fn is_idle(&self, now: Instant) -> bool {
+        self.emptied && now.duration_since(self.busy) >= IDLE
+    }
+
+    /// One read of all sockets, each datagram decoded into the open batches; says how many there were.
+    fn read(&mut self, now: Instant) -> io::Result<u64> {
         let Self { receiver, decoder, sink, zones, control, times, .. } = self;
         let timeout =
             sink.due().map_or(REPORT_EVERY, |due| due.saturating_duration_since(now)).min(REPORT_EVERY);
         let allow = control.allow.load();
         let mut began = None;
-        receiver.receive(timeout, |received| {
+        let summary = receiver.receive(timeout, |received| {
             began.get_or_insert_with(Instant::now);
             decode(&received, decoder, sink, zones, &allow);
         })?;
@@ -127,7 +139,7 @@ impl Worker {
             times.record(ended - began);
             self.busy = ended;
         }
-        Ok(())
+        Ok(summary.datagrams)
     }
 
     /// Goes on after a panic: what it cost is counted as rejected.
@@ -140,9 +152,13 @@ impl Worker {
         tracing::error!(worker = self.index, panics = self.panics, "worker panicked, its sockets are kept");
     }
 
-    /// Hands over what is open, and reports for the last time.
+    /// Hands over what is open, counts what will not be read any more, and reports for the last time.
     fn finish(&mut self) {
         self.sink.flush();
+        if let Err(error) = self.receiver.discard_pending() {
+            tracing::error!(worker = self.index, %error, "cannot count what is left in the sockets");
+        }
+        self.before.reject_unseen(Reason::Shutdown, self.receiver.total().discarded);
         self.report(Instant::now());
     }
 
@@ -230,6 +246,29 @@ mod tests {
         datagram
     }
 
+    /// A source that is paused while datagrams wait in its buffer; the number is that of all that were sent.
+    fn paused_with_datagrams() -> (FlowSource, u64) {
+        let config = config();
+        let output = Output::open(&config, Origin { node: "test".into(), incarnation: 1 }).unwrap();
+        let source = FlowSource::open(&config, &output, &Metrics::new().batch_times("flow")).unwrap();
+        source.start().unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        sender.connect(source.listeners()[0].address).unwrap();
+        sender.send(&v5()).unwrap();
+        wait_until(|| source.statistics().received() == 1);
+        source.pause();
+        // A read that had begun before the pause may still take some.
+        let mut sent = 1;
+        wait_until(|| {
+            sender.send(&v5()).unwrap();
+            sent += 1;
+            // Few enough until the next report for the buffer to hold.
+            std::thread::park_timeout(super::REPORT_EVERY / 20);
+            source.statistics().inputs[0].buffer_usage > 0.0
+        });
+        (source, sent)
+    }
+
     #[test]
     fn a_panic_is_counted_and_the_sockets_go_on() {
         let config = config();
@@ -258,27 +297,45 @@ mod tests {
 
     #[test]
     fn a_paused_source_reads_nothing_and_loses_nothing_that_fits() {
-        let config = config();
-        let output = Output::open(&config, Origin { node: "test".into(), incarnation: 1 }).unwrap();
-        let source = FlowSource::open(&config, &output, &Metrics::new().batch_times("flow")).unwrap();
-        source.start().unwrap();
-        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
-        sender.connect(source.listeners()[0].address).unwrap();
-        sender.send(&v5()).unwrap();
-        wait_until(|| source.statistics().received() == 1);
-
-        source.pause();
+        let (source, sent) = paused_with_datagrams();
         assert_eq!(source.health().state, SourceState::Paused);
-        // A read that had begun before the pause may still take some.
-        let mut sent = 1;
-        wait_until(|| {
-            sender.send(&v5()).unwrap();
-            sent += 1;
-            source.statistics().inputs[0].buffer_usage > 0.0
-        });
         source.resume();
         wait_until(|| source.statistics().received() == sent);
         assert_eq!(source.statistics().kernel_dropped(), 0);
         source.drain(Instant::now() + DEADLINE);
+    }
+
+    #[test]
+    fn what_has_waited_for_longer_than_a_drain_idles_is_read() {
+        let (source, sent) = paused_with_datagrams();
+        let began = Instant::now();
+        wait_until(|| {
+            std::thread::park_timeout(super::REPORT_EVERY);
+            began.elapsed() > super::IDLE
+        });
+        source.drain(Instant::now() + DEADLINE);
+        assert_eq!(source.statistics().decoded.datagrams.decoded, sent);
+    }
+
+    #[test]
+    fn what_is_not_read_by_the_deadline_is_counted() {
+        let (source, sent) = paused_with_datagrams();
+        source.drain(Instant::now());
+        let statistics = source.statistics();
+        assert_eq!(statistics.received(), sent);
+        assert!(statistics.decoded.check());
+        let datagrams = &statistics.decoded.datagrams;
+        assert!(datagrams.rejected[Reason::Shutdown] > 0);
+        assert_eq!(datagrams.decoded + datagrams.rejected[Reason::Shutdown], sent);
+    }
+
+    #[test]
+    fn a_source_says_that_it_drains_until_it_has_ended() {
+        let (source, _) = paused_with_datagrams();
+        std::thread::scope(|scope| {
+            scope.spawn(|| source.drain(Instant::now() + DEADLINE));
+            wait_until(|| source.health().state == SourceState::Draining);
+        });
+        assert_eq!(source.health().state, SourceState::Ended);
     }
 }
