@@ -1,4 +1,4 @@
-//! Datagrams written by hand, octet by octet, from the RFCs: templates and data apart.
+//! Datagrams written by hand, octet by octet: NetFlow v9 and IPFIX with templates and data apart, and what no capture has.
 
 use std::net::Ipv4Addr;
 
@@ -69,6 +69,22 @@ impl Protocol {
         message.extend(body);
         message
     }
+}
+
+/// An sFlow datagram from the agent 192.0.2.9 with one drop notification (sFlow 0:5, discarded_packet), of input interface 3 and
+/// with so many notifications lost before.
+///
+/// ```text
+/// datagram: version | address type | agent | sub-agent | sequence | uptime | samples
+/// sample:   format | length | sequence | source class | source index | drops | input | output | reason | records
+/// ```
+pub fn sflow_drop(drops: u32) -> Vec<u8> {
+    const NET_UNREACHABLE: u32 = 0;
+    let agent = u32::from(Ipv4Addr::new(192, 0, 2, 9));
+    let datagram = [5, 1, agent, 0, 1, 60_000, 1];
+    let sample = [1, 0, 3, drops, 3, 0, NET_UNREACHABLE, 0];
+    let head = [5, 4 * sample.len() as u32];
+    [&datagram[..], &head, &sample].concat().into_iter().flat_map(u32::to_be_bytes).collect()
 }
 
 /// The source address of a record.

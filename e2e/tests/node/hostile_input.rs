@@ -5,7 +5,7 @@ use catchment_e2e::node::Node;
 use catchment_e2e::testdata;
 use catchment_e2e::udp::Exporter;
 
-/// Fewer than the smallest receive buffer holds.
+/// Fewer datagrams than a receive buffer holds, even where the kernel grants its default only.
 const BURST: usize = 100;
 const RANDOM: usize = 2_000;
 

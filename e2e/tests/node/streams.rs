@@ -1,11 +1,13 @@
 //! Counters, drops and options: off unless their topic is named.
 
 use anyhow::{Result, ensure};
+use catchment_e2e::datagrams::sflow_drop;
 use catchment_e2e::decoded::decode;
 use catchment_e2e::kafka::{Message, Topic, delimited};
 use catchment_e2e::node::{Node, Stopped};
+use catchment_e2e::udp::Exporter;
 use catchment_e2e::{loadtest, testdata};
-use catchment_proto::flow::v1::{OptionsRecord, SflowCounters};
+use catchment_proto::flow::v1::{OptionsRecord, SflowCounters, SflowDrop};
 
 const CAPTURES: [&str; 2] = ["sflow-openvswitch.pcap", "ipfix-softflowd-biflow.pcap"];
 
@@ -42,6 +44,8 @@ fn named_topics_are_filled() -> Result<()> {
         ],
     )?;
     replay(&node)?;
+    // No capture has a drop notification.
+    Exporter::new(node.udp()?)?.send(&sflow_drop(7))?;
     let Stopped { ledger, .. } = node.stop()?;
 
     let captures = CAPTURES.map(testdata::capture).to_vec();
@@ -61,8 +65,11 @@ fn named_topics_are_filled() -> Result<()> {
     }
     ensure!(!expected.is_empty() && found == expected, "found {found:#?}\nexpected {expected:#?}");
 
-    ensure!(ledger.stream("drops")?.produced == 0, "the captures hold no drop notification: {ledger:?}");
-    drops.messages(0)?;
+    let found: Vec<SflowDrop> = all(&drops.messages_until(|messages| Ok(!messages.is_empty()))?)?;
+    ensure!(ledger.stream("drops")?.delivered == 1 && found.len() == 1, "{ledger:?}\n{found:#?}");
+    let drop = &found[0];
+    ensure!(drop.agent_address == [192, 0, 2, 9] && (drop.in_if, drop.drops) == (3, 7), "{drop:#?}");
+    ensure!(drop.reason_name == "net_unreachable", "{drop:#?}");
     Ok(())
 }
 
