@@ -12,8 +12,8 @@ use crate::clock::{Clock, Origin};
 use crate::cursor::{Cursor, EndOfInput};
 use crate::data_set::MessageHeader;
 use crate::error::{Malformed, Reason};
-use crate::sets::{BadTemplate, TemplateRecord};
 use crate::template::{FieldSpecifier, TemplateKind, VARIABLE};
+use crate::template_record::{BadTemplate, TemplateRecord};
 
 /// Octets of the message header.
 pub(crate) const HEADER: usize = 16;

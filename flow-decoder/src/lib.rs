@@ -39,6 +39,7 @@ mod shared_fields;
 pub mod sink;
 pub mod statistics;
 pub mod template;
+mod template_record;
 
 pub use datagram::{Datagram, DecoderOptions, ExporterName, Extent, ZoneId};
 pub use decoder::{Decoder, Verdict};

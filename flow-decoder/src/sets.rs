@@ -21,6 +21,7 @@ use crate::session::{Resolved, Session};
 use crate::shared_fields::SharedFields;
 use crate::sink::Sink;
 use crate::template::{FieldSpecifier, TemplateKind};
+use crate::template_record::TemplateRecord;
 use crate::{ipfix, netflow_v9};
 
 /// Octets of a set's header.
@@ -36,22 +37,6 @@ pub(crate) struct Workspace {
     pub(crate) shared: SharedFields,
     pub(crate) located: Located,
     pub(crate) fields: Vec<FieldSpecifier>,
-}
-
-/// What a template set holds next.
-pub(crate) enum TemplateRecord {
-    /// A template; its fields are in the workspace.
-    Template { id: u16, kind: TemplateKind },
-    /// A withdrawal (RFC 7011 8.1).
-    Withdrawal,
-}
-
-/// A record of a template set that cannot be used.
-pub(crate) struct BadTemplate {
-    pub(crate) error: Malformed,
-    pub(crate) id: Option<u16>,
-    /// Whether the next record can be found nevertheless.
-    pub(crate) next_is_known: bool,
 }
 
 /// A message's header, and who sent it.

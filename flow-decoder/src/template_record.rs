@@ -1,0 +1,20 @@
+//! What a template set holds record by record, in NetFlow v9 and IPFIX alike.
+
+use crate::error::Malformed;
+use crate::template::TemplateKind;
+
+/// What a template set holds next.
+pub(crate) enum TemplateRecord {
+    /// A template; its fields are in the workspace.
+    Template { id: u16, kind: TemplateKind },
+    /// A withdrawal (RFC 7011 8.1).
+    Withdrawal,
+}
+
+/// A record of a template set that cannot be used.
+pub(crate) struct BadTemplate {
+    pub(crate) error: Malformed,
+    pub(crate) id: Option<u16>,
+    /// Whether the next record can be found nevertheless.
+    pub(crate) next_is_known: bool,
+}
