@@ -163,10 +163,14 @@ impl Worker {
     }
 
     fn report(&mut self, now: Instant) {
-        let sockets = self.receiver.statistics().iter().zip(&self.probes);
-        let sockets = sockets.map(|(read, probe)| SocketReport {
+        let before = self.report.get().sockets;
+        let sockets = self.receiver.statistics().iter().zip(&self.probes).enumerate();
+        let sockets = sockets.map(|(index, (read, probe))| SocketReport {
             read: *read,
-            kernel_dropped: probe.kernel_drops().unwrap_or_default(),
+            // A count that cannot be read now is what it was: a counter never goes back.
+            kernel_dropped: probe
+                .kernel_drops()
+                .unwrap_or_else(|_| before.get(index).map_or(0, |socket| socket.kernel_dropped)),
             buffer_usage: probe.buffer_usage().map_or(0.0, |usage| usage.ratio()),
         });
         let mut decoded = self.before;
