@@ -88,10 +88,11 @@ impl Reports {
         if reason == DropReason::ProducerFatal {
             self.set_fatal();
         }
-        self.counters.stream(ticket.stream).dropped(reason, ticket.records);
+        // Before the count, so that whoever sees the loss also sees that the output is failing.
         if reason != DropReason::Shutdown {
             self.reachability.delivery_failed(code);
         }
+        self.counters.stream(ticket.stream).dropped(reason, ticket.records);
         self.log.admit(|suppressed| {
             let (stream, records, reason) = (ticket.stream.label(), ticket.records, reason.label());
             tracing::error!(stream, records, reason, %code, suppressed, "message not delivered");
