@@ -68,30 +68,8 @@ const V5: &[(u16, u16)] = &[
     (PADDING, 2),
 ];
 
-/// (element, octets) of a v7 record; the last is the router that the switch bypassed.
-const V7: &[(u16, u16)] = &[
-    (8, 4),
-    (12, 4),
-    (15, 4),
-    (10, 2),
-    (14, 2),
-    (2, 4),
-    (1, 4),
-    (22, 4),
-    (21, 4),
-    (7, 2),
-    (11, 2),
-    (PADDING, 1),
-    (6, 1),
-    (4, 1),
-    (5, 1),
-    (16, 2),
-    (17, 2),
-    (9, 1),
-    (13, 1),
-    (PADDING, 2),
-    (130, 4),
-];
+/// (element, octets) that a v7 record has behind those of v5: the router that the switch bypassed.
+const V7_TAIL: &[(u16, u16)] = &[(130, 4)];
 
 /// The bits of v5's sampling word that are the interval; the two above are the mode.
 const SAMPLING_INTERVAL: u16 = 0x3fff;
@@ -106,7 +84,7 @@ pub(crate) struct FixedLayouts {
 
 impl FixedLayouts {
     pub(crate) fn new() -> Self {
-        Self { v1: compile(V1), v5: compile(V5), v7: compile(V7) }
+        Self { v1: compile(V1), v5: compile(V5), v7: compile(&[V5, V7_TAIL].concat()) }
     }
 }
 
