@@ -37,27 +37,21 @@ pub(crate) fn template_record(
     kind: TemplateKind,
     fields: &mut Vec<FieldSpecifier>,
 ) -> Result<TemplateRecord, BadTemplate> {
-    let lost = |id| {
-        move |end| BadTemplate {
-            error: Malformed::end(Reason::TemplateTruncated, end),
-            id,
-            next_is_known: false,
-        }
-    };
-    let id = body.u16().map_err(lost(None))?;
-    let count = body.u16().map_err(lost(Some(id)))?;
+    let id = body.u16().map_err(BadTemplate::truncated(None))?;
+    let lost = BadTemplate::truncated(Some(id));
+    let count = body.u16().map_err(&lost)?;
     if count == 0 {
         return Ok(TemplateRecord::Withdrawal);
     }
     let at = body.offset();
     let scope_count = match kind {
         TemplateKind::Data => 0,
-        TemplateKind::Options => body.u16().map_err(lost(Some(id)))?,
+        TemplateKind::Options => body.u16().map_err(&lost)?,
     };
     for index in 0..count {
-        let element = body.u16().map_err(lost(Some(id)))?;
-        let length = body.u16().map_err(lost(Some(id)))?;
-        let pen = if element & ENTERPRISE != 0 { body.u32().map_err(lost(Some(id)))? } else { 0 };
+        let element = body.u16().map_err(&lost)?;
+        let length = body.u16().map_err(&lost)?;
+        let pen = if element & ENTERPRISE != 0 { body.u32().map_err(&lost)? } else { 0 };
         let variable = length == VARIABLE;
         fields.push(FieldSpecifier {
             pen,

@@ -36,23 +36,17 @@ pub(crate) fn template_record(
     kind: TemplateKind,
     fields: &mut Vec<FieldSpecifier>,
 ) -> Result<TemplateRecord, BadTemplate> {
-    let lost = |id| {
-        move |end| BadTemplate {
-            error: Malformed::end(Reason::TemplateTruncated, end),
-            id,
-            next_is_known: false,
-        }
-    };
-    let id = body.u16().map_err(lost(None))?;
-    let count = body.u16().map_err(lost(Some(id)))?;
+    let id = body.u16().map_err(BadTemplate::truncated(None))?;
+    let lost = BadTemplate::truncated(Some(id));
+    let count = body.u16().map_err(&lost)?;
     let (scope_len, len) = match kind {
         TemplateKind::Data => (0, usize::from(count) * FIELD),
         TemplateKind::Options => {
-            let option_len = body.u16().map_err(lost(Some(id)))?;
+            let option_len = body.u16().map_err(&lost)?;
             (usize::from(count), usize::from(count) + usize::from(option_len))
         }
     };
-    let mut list = body.sub(len).map_err(lost(Some(id)))?;
+    let mut list = body.sub(len).map_err(&lost)?;
     if scope_len % FIELD != 0 || len % FIELD != 0 {
         let error = Malformed::at(Reason::TemplateScope, list.offset());
         return Err(BadTemplate { error, id: Some(id), next_is_known: true });
@@ -60,8 +54,8 @@ pub(crate) fn template_record(
     let scope_end = list.offset() + scope_len;
     while !list.is_empty() {
         let scope = list.offset() < scope_end;
-        let field_type = list.u16().map_err(lost(Some(id)))?;
-        let length = list.u16().map_err(lost(Some(id)))?;
+        let field_type = list.u16().map_err(&lost)?;
+        let length = list.u16().map_err(&lost)?;
         fields.push(FieldSpecifier { pen: 0, id: field_type, length, variable: false, scope });
     }
     Ok(TemplateRecord::Template { id, kind })
