@@ -1,6 +1,7 @@
 //! The one entry: a datagram in, records out.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use crate::cursor::Cursor;
@@ -170,12 +171,19 @@ fn session<'a>(
     if sessions.len() >= MAX_SESSIONS && !sessions.contains_key(&key) {
         sessions.clear();
     }
-    let session = sessions.entry(key).or_insert_with(|| Session::new(key, message.store.scope(&key.scope)));
-    if session.is_known() {
-        session.follow();
-    } else {
-        *session = Session::new(key, message.store.scope(&key.scope));
-    }
+    let look_up = || Session::new(key, message.store.scope(&key.scope));
+    let session = match sessions.entry(key) {
+        Entry::Vacant(vacant) => vacant.insert(look_up()),
+        Entry::Occupied(occupied) => {
+            let session = occupied.into_mut();
+            if session.is_known() {
+                session.follow();
+            } else {
+                *session = look_up();
+            }
+            session
+        }
+    };
     session.used_at(datagram.received_ns);
     session
 }
