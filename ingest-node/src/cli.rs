@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use catchment_settings::program;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -23,7 +24,7 @@ pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("CATCHME
 #[command(name = "ingest-node", version = VERSION)]
 pub struct Cli {
     /// Configuration file (YAML).
-    #[arg(long, global = true, value_name = "FILE", env = "CATCHMENT_CONFIG")]
+    #[arg(long, global = true, value_name = "FILE", env = program::INGEST_NODE.file_variable)]
     pub config: Option<PathBuf>,
 
     /// Sets one key, such as kafka.brokers=kafka-1:9092,kafka-2:9092; wins over file and environment. Repeatable.

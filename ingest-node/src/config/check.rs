@@ -1,14 +1,11 @@
 //! Settings that are right by themselves and wrong together.
 
-use std::fs::File;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+
+use catchment_settings::{ByteSize, Problem, Reading, check_readable};
 
 use super::choice::{Acks, Compression, Output, SaslMechanism};
 use super::model::Config;
-use super::origin::Problem;
-use super::section::Reading;
-use super::size::ByteSize;
 
 /// What a Kafka broker takes by default (`message.max.bytes`), without the overhead.
 const USUAL_MESSAGE: ByteSize = ByteSize::new(1 << 20);
@@ -168,7 +165,7 @@ fn tls(config: &Config, reading: &mut Reading, warnings: &mut Vec<Problem>) {
         let Some(path) = path else { continue };
         if !tls.enabled {
             reading.conflict([key, "kafka.tls.enabled"], "has no effect while kafka.tls.enabled is off");
-        } else if let Err(error) = open(path) {
+        } else if let Err(error) = check_readable(path) {
             reading.conflict([key, "kafka.tls.enabled"], format!("cannot read {}: {error}", path.display()));
         }
     }
@@ -186,12 +183,6 @@ fn tls(config: &Config, reading: &mut Reading, warnings: &mut Vec<Problem>) {
         let what = "anybody between this node and the brokers can read and change the records";
         warnings.push(reading.doubt("kafka.tls.insecure_skip_verify", what));
     }
-}
-
-/// A directory opens as well, but is no file.
-fn open(path: &PathBuf) -> std::io::Result<()> {
-    let file = File::open(path)?;
-    if file.metadata()?.is_dir() { Err(std::io::ErrorKind::IsADirectory.into()) } else { Ok(()) }
 }
 
 fn sasl(config: &Config, reading: &mut Reading, warnings: &mut Vec<Problem>) {

@@ -1,49 +1,6 @@
 //! Settings with a closed set of values.
 
-use super::value::{Refusal, Value};
-
-/// Declares an enum whose variants are written as the texts beside them.
-macro_rules! choice {
-    ($(#[doc = $about:literal])+ $name:ident { $($(#[doc = $doc:literal])+ $variant:ident = $text:literal,)+ }) => {
-        $(#[doc = $about])+
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub enum $name {
-            $($(#[doc = $doc])+ $variant,)+
-        }
-
-        impl $name {
-            /// All there are, in the order of the documentation.
-            pub const ALL: &'static [$name] = &[$($name::$variant,)+];
-
-            /// The text this is written as.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $($name::$variant => $text,)+
-                }
-            }
-        }
-
-        impl std::fmt::Display for $name {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str(self.as_str())
-            }
-        }
-
-        impl Value for $name {
-            const KIND: &'static str = concat!($("`", $text, "` "),+);
-            const EXPECTED: &'static str = concat!("one of", $(" ", $text),+);
-
-            fn parse(text: &str) -> Result<Self, Refusal> {
-                let named = |choice: &&Self| choice.as_str().eq_ignore_ascii_case(text);
-                Self::ALL.iter().find(named).copied().ok_or(Refusal::Unexpected)
-            }
-
-            fn render(&self) -> String {
-                self.as_str().to_owned()
-            }
-        }
-    };
-}
+use catchment_settings::choice;
 
 choice! {
     /// Where records go.
@@ -196,6 +153,7 @@ choice! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use catchment_settings::{Refusal, Value};
 
     #[test]
     fn choices_read_what_they_write_in_any_case() {

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use catchment_settings::{Entry, Origin, Problem};
+
 use super::model::Config;
-use super::origin::{Origin, Problem};
-use super::section::Entry;
 
 /// Keys (a whole one, or all below a section that ends in a dot) and what is not there yet.
 const LATER: [(&str, &str); 6] = [
@@ -45,13 +45,14 @@ pub(super) fn warnings(config: &Config, origins: &BTreeMap<String, Origin>) -> V
 
 #[cfg(test)]
 mod tests {
-    use super::super::catalogue;
     use super::*;
+    use catchment_settings::Catalogue;
 
     #[test]
     fn every_row_is_about_a_key() {
+        let catalogue = Catalogue::of::<Config>();
         for (name, _) in LATER {
-            assert!(catalogue::keys().iter().any(|key| missing(&key.path) == missing(name)), "{name}");
+            assert!(catalogue.keys().iter().any(|key| missing(&key.path) == missing(name)), "{name}");
         }
     }
 }

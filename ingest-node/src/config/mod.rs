@@ -1,46 +1,60 @@
-//! The node's configuration: YAML file < environment < `--set`, into types that cannot be wrong.
+//! The node's configuration: what `catchment-settings` makes of the declarations in `model/`.
 //!
-//! ```text
-//!  file --yaml--> tree --overlay (environment, --set)--> tree --section!--> model --resolve, check--> Loaded
-//! ```
-//!
-//! - [`model`](self::Config) declares every key once; all else follows from it (see `section.rs`).
-//! - A problem names its place, the full key and what was expected; all problems are reported, not the first.
+//! - [`model`](self::Config) declares every key once; all else follows from it.
+//! - `resolve` fills in what depends on the host or on other keys, `check` holds settings against each other, `later` says
+//!   what does nothing yet.
 //! - A loaded [`Config`] never changes.
 
-mod address;
-mod catalogue;
 mod check;
 mod choice;
 mod later;
-mod load;
 mod model;
-mod names;
-mod origin;
-mod overlay;
-mod print;
 mod properties;
 #[cfg(test)]
 mod reference;
 mod resolve;
-mod section;
-mod size;
-mod suggest;
-mod tree;
-mod value;
-mod yaml;
+mod topic;
 
-pub use address::{Endpoint, HostPort, Prefix};
+pub use catchment_settings::{
+    ByteSize, ConfigErrors, Endpoint, HostPort, Label, Origin, Prefix, Problem, Secret, Sources,
+};
 pub use choice::{
     Acks, Compression, ExporterName, FileFormat, Framing, LogFormat, LogLevel, Output, PartitionBy,
     SaslMechanism, SpoolPolicy, Steering,
 };
-pub use load::{Loaded, Sources};
 pub use model::{
     Batch, Config, Coordinator, Exporter, File, FlowSource, Health, Kafka, Listener, Log, Node, Pending,
     Sasl, SourceSettings, Spool, State, Templates, Tls, Udp,
 };
-pub use names::{Label, Secret, Topic};
-pub use origin::{ConfigErrors, Origin, Problem};
 pub use properties::Properties;
-pub use size::ByteSize;
+pub use topic::Topic;
+
+use catchment_settings::{Configuration, Program, Reading, program};
+
+/// A node's configuration, and what there is to say about it.
+pub type Loaded = catchment_settings::Loaded<Config>;
+
+impl Config {
+    /// Reads all sources, fills in what depends on the host and checks that the settings agree with each other.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigErrors::Unreadable`] where the file cannot be read, else all problems in the order of the sources.
+    pub fn load(sources: &Sources) -> Result<Loaded, ConfigErrors> {
+        Loaded::load(sources)
+    }
+}
+
+impl Configuration for Config {
+    const PROGRAM: &'static Program = &program::INGEST_NODE;
+
+    fn resolve(&mut self, reading: &mut Reading) {
+        resolve::resolve(self, reading);
+    }
+
+    fn check(&self, reading: &mut Reading) -> Vec<Problem> {
+        let mut warnings = check::check(self, reading);
+        warnings.extend(later::warnings(self, &reading.origins));
+        warnings
+    }
+}

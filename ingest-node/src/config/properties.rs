@@ -5,17 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use catchment_settings::{Content, Entry, Key, Limits, Node, Reading, Secret, Setting, Shown, Status};
 use rdkafka::ClientConfig;
 use rdkafka::error::KafkaError;
-
-use super::catalogue::{Key, Status};
-use super::names::Secret;
-use super::section::{Entry, Reading, Setting, Shown};
-use super::tree::{Content, Node};
-use super::value::Limits;
-
-/// The key below which every name is a property.
-pub(super) const PROPERTIES: &str = "kafka.properties.";
 
 /// librdkafka properties by name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

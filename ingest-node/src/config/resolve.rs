@@ -1,13 +1,11 @@
 //! Defaults that depend on the host or on other keys, the short form of the listeners, and secrets in files.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+
+use catchment_settings::{Reading, host_name, secret_from_file};
 
 use super::choice::{Acks, Output};
 use super::model::{Config, Listener};
-use super::names::{Label, Secret};
-use super::section::Reading;
-use super::value::Value;
 
 /// The most producers a node has unless told: more bring no speed, but connections.
 const MOST_PRODUCERS: usize = 4;
@@ -35,9 +33,14 @@ pub(super) fn resolve(config: &mut Config, reading: &mut Reading) {
     }
     listeners(config, reading);
     let tls = &mut config.kafka.tls;
-    secret(&mut tls.key_password, tls.key_password_file.as_ref(), "kafka.tls.key_password", reading);
+    secret_from_file(
+        &mut tls.key_password,
+        tls.key_password_file.as_ref(),
+        "kafka.tls.key_password",
+        reading,
+    );
     let sasl = &mut config.kafka.sasl;
-    secret(&mut sasl.password, sasl.password_file.as_ref(), "kafka.sasl.password", reading);
+    secret_from_file(&mut sasl.password, sasl.password_file.as_ref(), "kafka.sasl.password", reading);
 }
 
 /// Moves the short form to where everybody looks.
@@ -56,31 +59,4 @@ fn listeners(config: &mut Config, reading: &mut Reading) {
     if let Some(origin) = reading.origins.remove(SHORT) {
         reading.origins.insert(LONG.to_owned(), origin);
     }
-}
-
-/// Reads a secret from its file; one line break at the end is not part of it.
-fn secret(secret: &mut Option<Secret>, file: Option<&PathBuf>, key: &str, reading: &mut Reading) {
-    let Some(file) = file else { return };
-    let file_key = format!("{key}_file");
-    if secret.is_some() {
-        reading.conflict([&file_key, key], format!("set together with {key}; keep one"));
-        return;
-    }
-    match std::fs::read_to_string(file) {
-        Ok(text) => {
-            let text = text.strip_suffix('\n').unwrap_or(&text);
-            match Secret::parse(text.strip_suffix('\r').unwrap_or(text)) {
-                Ok(read) => *secret = Some(read),
-                Err(_) => reading.conflict([&file_key, key], format!("{} holds no secret", file.display())),
-            }
-        }
-        Err(error) => reading.conflict([&file_key, key], format!("cannot read {}: {error}", file.display())),
-    }
-}
-
-fn host_name() -> Option<Label> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname")
-        .ok()
-        .or_else(|| std::env::var("HOSTNAME").ok())?;
-    Label::from_any(name.trim())
 }

@@ -4,12 +4,11 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::address::HostPort;
+use catchment_settings::{ByteSize, HostPort, Secret, section};
+
 use crate::config::choice::{Acks, Compression, Framing, PartitionBy, SaslMechanism};
-use crate::config::names::{Secret, Topic};
 use crate::config::properties::Properties;
-use crate::config::section::section;
-use crate::config::size::ByteSize;
+use crate::config::topic::Topic;
 
 section! {
     /// Output into Kafka (`output: kafka`).

@@ -15,8 +15,9 @@ pub use sources::{Exporter, FlowSource, Listener, SourceSettings, Udp};
 
 use std::net::SocketAddr;
 
+use catchment_settings::section;
+
 use super::choice::Output;
-use super::section::section;
 
 section! {
     /// The configuration of a node.

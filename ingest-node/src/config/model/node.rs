@@ -5,11 +5,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::config::address::Endpoint;
+use catchment_settings::{ByteSize, Endpoint, Label, section};
+
 use crate::config::choice::{Compression, LogFormat, LogLevel, SpoolPolicy};
-use crate::config::names::Label;
-use crate::config::section::section;
-use crate::config::size::ByteSize;
 
 section! {
     /// The node itself.

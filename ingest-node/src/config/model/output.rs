@@ -4,9 +4,9 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use catchment_settings::{ByteSize, section};
+
 use crate::config::choice::FileFormat;
-use crate::config::section::section;
-use crate::config::size::ByteSize;
 
 section! {
     /// Output into files (`output: file`).

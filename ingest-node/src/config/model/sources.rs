@@ -2,14 +2,12 @@
 
 use std::net::SocketAddr;
 
-use crate::config::address::Prefix;
-use crate::config::catalogue::{Key, Status};
+use catchment_settings::{
+    ByteSize, Content, Element, Entry, Key, Label, Limits, Node, Prefix, Reading, Shown, Status, Value,
+    section,
+};
+
 use crate::config::choice::{ExporterName, Steering};
-use crate::config::names::Label;
-use crate::config::section::{Entry, Reading, Setting, Shown, section};
-use crate::config::size::ByteSize;
-use crate::config::tree::{Content, Node};
-use crate::config::value::{Limits, Value};
 
 section! {
     /// Sources, by the name of their kind.
@@ -67,8 +65,14 @@ impl Listener {
     pub fn at(address: SocketAddr) -> Listener {
         Listener { address, ..Listener::default() }
     }
+}
 
-    fn read_one(node: &Node, path: &str, reading: &mut Reading) -> Option<Listener> {
+impl Element for Listener {
+    fn from_default(text: &str) -> Self {
+        Listener::at(SocketAddr::initial(text))
+    }
+
+    fn read_element(node: &Node, path: &str, _limits: Option<Limits>, reading: &mut Reading) -> Option<Self> {
         if let Content::Map(entries) = &node.content {
             let mut listener = Listener::default();
             listener.read(node, path, None, reading);
@@ -79,33 +83,19 @@ impl Listener {
         }
         reading.value::<SocketAddr>(node, path, None).map(Listener::at)
     }
-}
 
-impl Entry for Vec<Listener> {
-    fn initial(default: &str) -> Self {
-        default.split(',').map(|text| Listener::at(SocketAddr::initial(text))).collect()
-    }
-
-    fn read(&mut self, node: &Node, path: &str, _limits: Option<Limits>, reading: &mut Reading) {
-        if let Some(listeners) =
-            reading.list(node, path, |reading, node, path| Listener::read_one(node, path, reading))
-        {
-            *self = listeners;
-        }
-    }
-
-    fn list(key: Key, keys: &mut Vec<Key>) {
+    fn list_elements(key: Key, keys: &mut Vec<Key>) {
         let path = format!("{}[]", key.path);
         keys.push(Key { kind: <SocketAddr as Value>::KIND, status: Status::List, ..key });
         Listener::list(Key { path, ..Key::default() }, keys);
     }
 
-    fn show(&self, path: String, settings: &mut Vec<Setting>) {
+    fn show_elements(elements: &[Self]) -> Shown {
         let section = |listener: &Listener| {
             let mut inner = Vec::new();
             listener.show(String::new(), &mut inner);
             inner
         };
-        settings.push(Setting { path, shown: Shown::Sections(self.iter().map(section).collect()) });
+        Shown::Sections(elements.iter().map(section).collect())
     }
 }

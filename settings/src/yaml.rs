@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInput};
 
-use super::origin::{Origin, Problem};
-use super::tree::{Content, Entry, Node};
+use crate::origin::{Origin, Problem};
+use crate::tree::{Content, Node, Pair};
 
 const DEEPEST: usize = 16;
 
 /// Reads `text`. Problems that leave the rest readable (duplicate keys, aliases, tags) are added to `problems`; one that
 /// does not is added too, and the tree read until then is dropped.
-pub(super) fn parse(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
+pub(crate) fn parse(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut builder = Builder { path: path.into(), events: Parser::new_from_str(text), problems };
     builder.document().map_err(|problem| problems.push(problem)).ok()
@@ -96,8 +96,8 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn map(&mut self, path: &str, depth: usize) -> Result<Vec<Entry>, Problem> {
-        let mut entries: Vec<Entry> = Vec::new();
+    fn map(&mut self, path: &str, depth: usize) -> Result<Vec<Pair>, Problem> {
+        let mut entries: Vec<Pair> = Vec::new();
         loop {
             let (event, span) = self.next()?;
             let key = match event {
@@ -113,7 +113,7 @@ impl<'a> Builder<'a> {
                 let what = format!("set twice in this file; the first is at {}", first.origin);
                 self.complain(at, &inner, &what);
             } else {
-                entries.push(Entry { key, origin: self.origin(at), value });
+                entries.push(Pair { key, origin: self.origin(at), value });
             }
         }
     }

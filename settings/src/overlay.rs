@@ -1,46 +1,57 @@
 //! The environment and `--set`, laid over the file.
 //!
 //! `CATCHMENT_KAFKA__QUEUE_BYTES=1MiB` and `--set kafka.queue_bytes=1MiB` set the same key: in the environment the levels are
-//! separated by two underscores and the letters are capitals. A librdkafka property has dots in its name, which are one
-//! underscore in the environment: `CATCHMENT_KAFKA__PROPERTIES__LINGER_MS` is `linger.ms`.
+//! separated by two underscores and the letters are capitals. A name in a map (a librdkafka property, say) has dots, which
+//! are one underscore in the environment: `CATCHMENT_KAFKA__PROPERTIES__LINGER_MS` is `linger.ms`.
 
-use super::catalogue;
-use super::origin::{Origin, Problem};
-use super::properties::PROPERTIES;
-use super::tree::{Content, Node};
+use crate::catalogue::Catalogue;
+use crate::origin::{Origin, Problem};
+use crate::program::{PROGRAMS, Program};
+use crate::tree::{Content, Node};
 
 /// Environment variables of Catchment begin so.
-pub(super) const PREFIX: &str = "CATCHMENT_";
+pub(crate) const PREFIX: &str = "CATCHMENT_";
 
-/// Variables with the prefix that are no keys: the file itself, the commit at build time, and what the project's own tests and
-/// scripts share (`CATCHMENT_TEST_` begins more of them).
+/// Variables with the prefix that are no keys: the commit at build time, the contexts of `catchctl`, and what the project's
+/// own tests and scripts share (`CATCHMENT_TEST_` begins more of them). The programs' files are none either.
 const NO_KEYS: [&str; 5] =
-    ["CATCHMENT_CONFIG", "CATCHMENT_COMMIT", "CATCHMENT_SHARED", "CATCHMENT_CACHE", "CATCHMENT_SERVICES"];
+    ["CATCHMENT_COMMIT", "CATCHMENT_CONTEXT", "CATCHMENT_SHARED", "CATCHMENT_CACHE", "CATCHMENT_SERVICES"];
 
-/// Lays one environment variable over `tree`. A variable without the prefix is not ours.
-pub(super) fn environment(tree: &mut Node, name: &str, value: &str) {
-    let Some(key) =
-        name.strip_prefix(PREFIX).filter(|key| !NO_KEYS.contains(&name) && !key.starts_with("TEST_"))
-    else {
-        return;
-    };
-    let key = key.to_lowercase().replace("__", ".");
-    if is_service_link(name) && !catalogue::keys().iter().any(|known| known.path == key) {
-        return;
+/// Lays one environment variable over `tree`, unless it is not for this program: one without the prefix, one that is no key,
+/// or one of another program, which is returned.
+pub(crate) fn environment(
+    tree: &mut Node,
+    catalogue: &Catalogue,
+    name: &str,
+    value: &str,
+) -> Option<&'static Program> {
+    let key = name.strip_prefix(PREFIX)?;
+    let is_file = PROGRAMS.iter().any(|program| program.file_variable == name);
+    if is_file || NO_KEYS.contains(&name) || key.starts_with("TEST_") {
+        return None;
     }
-    let key = match key.split_once(PROPERTIES) {
-        Some(("", property)) => format!("{PROPERTIES}{}", property.replace('_', ".")),
-        _ => key,
-    };
-    put(tree, &key, value, Origin::Environment(name.to_owned()));
+    let mut key = key.to_lowercase().replace("__", ".");
+    if let Some((map, named)) = catalogue.map(&key) {
+        key = format!("{map}.{}", named.replace('_', "."));
+    } else if !catalogue.knows(&key) {
+        if is_service_link(name) {
+            return None;
+        }
+        let owner = PROGRAMS.into_iter().find(|program| program.owns(&key));
+        if let Some(owner) = owner.filter(|owner| *owner != catalogue.program()) {
+            return Some(owner);
+        }
+    }
+    put(tree, catalogue, &key, value, Origin::Environment(name.to_owned()));
+    None
 }
 
 /// Lays one `--set KEY=VALUE` over `tree`.
-pub(super) fn argument(tree: &mut Node, argument: &str, problems: &mut Vec<Problem>) {
+pub(crate) fn argument(tree: &mut Node, catalogue: &Catalogue, argument: &str, problems: &mut Vec<Problem>) {
     match argument.split_once('=') {
         Some((key, value)) if !key.trim().is_empty() => {
             let key = key.trim();
-            put(tree, key, value, Origin::Set(key.to_owned()));
+            put(tree, catalogue, key, value, Origin::Set(key.to_owned()));
         }
         _ => problems.push(Problem {
             origin: Origin::Set(argument.to_owned()),
@@ -51,21 +62,21 @@ pub(super) fn argument(tree: &mut Node, argument: &str, problems: &mut Vec<Probl
 }
 
 /// The environment variable that sets `key`.
-pub(super) fn variable(key: &str) -> String {
+pub(crate) fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_uppercase().replace('.', "__"))
 }
 
-fn put(tree: &mut Node, key: &str, value: &str, origin: Origin) {
-    let path: Vec<&str> = match key.strip_prefix(PROPERTIES) {
+fn put(tree: &mut Node, catalogue: &Catalogue, key: &str, value: &str, origin: Origin) {
+    let path: Vec<&str> = match catalogue.map(key) {
         // The rest is one name, dots and all.
-        Some(property) => PROPERTIES.trim_end_matches('.').split('.').chain([property]).collect(),
+        Some((map, name)) => map.split('.').chain([name]).collect(),
         None => key.split('.').collect(),
     };
     tree.put(&path, Node { origin, content: Content::Scalar(value.to_owned()) });
 }
 
 /// Kubernetes gives every pod variables about the Services of its namespace; those of a Service named `catchment...` begin
-/// with our prefix and must not stop the node.
+/// with our prefix and must not stop the program.
 fn is_service_link(name: &str) -> bool {
     let port = |tail: &str| {
         let mut parts = tail.split('_');
@@ -83,10 +94,11 @@ fn is_service_link(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample;
 
     fn set(name: &str) -> Node {
         let mut tree = Node::empty();
-        environment(&mut tree, name, "x");
+        environment(&mut tree, &sample::catalogue(), name, "x");
         tree
     }
 
@@ -117,7 +129,7 @@ mod tests {
     #[test]
     fn property_names_keep_their_dots() {
         let mut tree = Node::empty();
-        argument(&mut tree, "kafka.properties.linger.ms=5", &mut Vec::new());
+        argument(&mut tree, &sample::catalogue(), "kafka.properties.linger.ms=5", &mut Vec::new());
         assert_eq!(keys(&tree), ["kafka", "properties", "linger.ms"]);
     }
 
@@ -137,10 +149,26 @@ mod tests {
     }
 
     #[test]
+    fn variables_of_another_program_are_left_to_it() {
+        let catalogue = sample::catalogue();
+        for name in ["CATCHMENT_ETCD__ENDPOINTS", "CATCHMENT_STORE", "CATCHMENT_TEMPLATES__MAX_DOMAINS"] {
+            let mut tree = Node::empty();
+            let owner = environment(&mut tree, &catalogue, name, "x").map(|program| program.name);
+            assert_eq!((owner, keys(&tree)), (Some("coordinator"), vec![]), "{name}");
+        }
+        for name in ["CATCHMENT_KAFKA__BROKRES", "CATCHMENT_LOG__LEVLE", "CATCHMENT_QUUX"] {
+            let mut tree = Node::empty();
+            assert_eq!(environment(&mut tree, &catalogue, name, "x"), None);
+            assert!(!keys(&tree).is_empty(), "{name} is a mistake of this program");
+        }
+        assert_eq!(keys(&set("CATCHMENT_COORDINATOR_CONFIG")), Vec::<&str>::new());
+    }
+
+    #[test]
     fn arguments_without_a_value_are_refused() {
         for wrong in ["", "kafka.topic", "=x"] {
             let mut problems = Vec::new();
-            argument(&mut Node::empty(), wrong, &mut problems);
+            argument(&mut Node::empty(), &sample::catalogue(), wrong, &mut problems);
             assert_eq!(problems.len(), 1, "{wrong:?}");
         }
     }

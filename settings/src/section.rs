@@ -1,9 +1,9 @@
 //! How the model is declared, read and shown.
 //!
 //! `section!` turns one declaration (doc comment, field, type, default, limits) into the struct, its [`Default`], its rows
-//! in the [catalogue](super::catalogue), the code that reads it from a [`Node`] and the code that shows it. There is
+//! in the [catalogue](crate::catalogue), the code that reads it from a [`Node`] and the code that shows it. There is
 //! therefore no second list of keys that could differ: unknown keys, suggestions, `print-config` and
-//! docs/configuration.md all follow from the declarations in `model/`.
+//! the page in `docs/` all follow from the declarations.
 //!
 //! ```text
 //! section! {
@@ -21,14 +21,14 @@
 
 use std::collections::BTreeMap;
 
-use super::catalogue::{Key, Status};
-use super::origin::{Origin, Problem};
-use super::suggest;
-use super::tree::{self, Content, Entry as TreeEntry, Node};
-use super::value::{Limits, Refusal, Value};
+use crate::catalogue::{Catalogue, Key, Status};
+use crate::origin::{Origin, Problem};
+use crate::suggest;
+use crate::tree::{self, Content, Node, Pair};
+use crate::value::{Limits, Refusal, Value};
 
 /// What can stand behind a key: a [`Value`], a list, or a section of more keys.
-pub(super) trait Entry: Sized {
+pub trait Entry: Sized {
     /// The default, from its text in the declaration. Sections ignore it.
     fn initial(default: &str) -> Self;
 
@@ -44,40 +44,62 @@ pub(super) trait Entry: Sized {
 
 /// One leaf of a configuration, for `print-config`.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Setting {
-    pub(super) path: String,
-    pub(super) shown: Shown,
+pub struct Setting {
+    /// The full key.
+    pub path: String,
+    /// Its value.
+    pub shown: Shown,
 }
 
 /// A leaf's value as text.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Shown {
+pub enum Shown {
+    /// A value.
     Text(String),
     /// Something is set, and not to be shown.
     Redacted,
+    /// A list of values.
     List(Vec<String>),
+    /// A map of values.
     Map(Vec<(String, Shown)>),
     /// A list of sections; the paths inside are relative.
     Sections(Vec<Vec<Setting>>),
 }
 
 /// What reading has found so far.
-#[derive(Debug, Default)]
-pub(super) struct Reading {
-    pub(super) problems: Vec<Problem>,
+#[derive(Debug)]
+pub struct Reading {
+    /// What is wrong.
+    pub problems: Vec<Problem>,
     /// The place of every key that was set.
-    pub(super) origins: BTreeMap<String, Origin>,
+    pub origins: BTreeMap<String, Origin>,
+    catalogue: Catalogue,
 }
 
 impl Reading {
+    /// Nothing yet, of a configuration with the keys of `catalogue`.
+    pub fn new(catalogue: Catalogue) -> Self {
+        Self { problems: Vec::new(), origins: BTreeMap::new(), catalogue }
+    }
+
+    /// The keys there are.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// Whether `key` was set.
+    pub fn is_set(&self, key: &str) -> bool {
+        self.origins.contains_key(key)
+    }
+
     /// Notes a problem with a value.
-    pub(super) fn problem(&mut self, origin: &Origin, key: &str, what: impl Into<String>) {
+    pub fn problem(&mut self, origin: &Origin, key: &str, what: impl Into<String>) {
         self.problems.push(Problem { origin: origin.clone(), key: key.to_owned(), what: what.into() });
     }
 
     /// Notes that the setting of `key` and that of `other` contradict each other, at whichever was set, unless something is
     /// wrong with `key` by itself.
-    pub(super) fn conflict(&mut self, [key, other]: [&str; 2], what: impl Into<String>) {
+    pub fn conflict(&mut self, [key, other]: [&str; 2], what: impl Into<String>) {
         let about =
             |problem: &Problem| problem.key.strip_prefix(key).is_some_and(|rest| !rest.starts_with('_'));
         if !self.problems.iter().any(about) {
@@ -87,13 +109,13 @@ impl Reading {
     }
 
     /// A doubt about the setting of `key`, to be told as a warning.
-    pub(super) fn doubt(&self, key: &str, what: impl Into<String>) -> Problem {
+    pub fn doubt(&self, key: &str, what: impl Into<String>) -> Problem {
         let origin = self.origins.get(key).cloned().unwrap_or(Origin::Default);
         Problem { origin, key: key.to_owned(), what: what.into() }
     }
 
     /// The keys of a section; nothing where nothing is set or where it is no section.
-    pub(super) fn section<'n>(&mut self, node: &'n Node, path: &str) -> &'n [TreeEntry] {
+    pub fn section<'n>(&mut self, node: &'n Node, path: &str) -> &'n [Pair] {
         match &node.content {
             Content::Map(entries) => entries,
             Content::Null => &[],
@@ -106,7 +128,7 @@ impl Reading {
     }
 
     /// Reports a key that does not exist. The file shows an unknown section with its keys; elsewhere whole keys are written.
-    pub(super) fn unknown(&mut self, entry: &TreeEntry, path: &str) {
+    pub fn unknown(&mut self, entry: &Pair, path: &str) {
         if let (Content::Map(entries), Origin::Environment(_) | Origin::Set(_)) =
             (&entry.value.content, &entry.origin)
         {
@@ -115,12 +137,12 @@ impl Reading {
             }
             return;
         }
-        let what = suggest::unknown(path, entry);
+        let what = suggest::unknown(&self.catalogue, path, entry);
         self.problem(&entry.origin, path, what);
     }
 
     /// Reads one value, or reports why it is none.
-    pub(super) fn value<T: Value>(&mut self, node: &Node, path: &str, limits: Option<Limits>) -> Option<T> {
+    pub fn value<T: Value>(&mut self, node: &Node, path: &str, limits: Option<Limits>) -> Option<T> {
         match &node.content {
             Content::Null => None,
             Content::Scalar(text) => self.text(text.trim(), node, path, limits),
@@ -148,7 +170,7 @@ impl Reading {
     }
 
     /// Reads a list: a YAML sequence, or text with commas. `one` reads an element.
-    pub(super) fn list<T>(
+    pub fn list<T>(
         &mut self,
         node: &Node,
         path: &str,
@@ -204,32 +226,69 @@ impl<T: Value> Entry for T {
     }
 }
 
-impl<T: Value> Entry for Vec<T> {
+/// What a list can have: a [`Value`], or a section with a short form.
+pub trait Element: Sized {
+    /// An element of the list's default, from its text in the declaration.
+    fn from_default(text: &str) -> Self;
+
+    /// Reads one element, or reports why it is none.
+    fn read_element(node: &Node, path: &str, limits: Option<Limits>, reading: &mut Reading) -> Option<Self>;
+
+    /// Adds the list's key (and for sections the keys in them, as `list[].key`) to the catalogue.
+    fn list_elements(key: Key, keys: &mut Vec<Key>);
+
+    /// The list's text: [`Shown::List`], or [`Shown::Sections`] without further sections inside.
+    fn show_elements(elements: &[Self]) -> Shown;
+}
+
+impl<T: Value> Element for T {
+    fn from_default(text: &str) -> Self {
+        <T as Entry>::initial(text)
+    }
+
+    fn read_element(node: &Node, path: &str, limits: Option<Limits>, reading: &mut Reading) -> Option<Self> {
+        reading.value(node, path, limits)
+    }
+
+    fn list_elements(key: Key, keys: &mut Vec<Key>) {
+        keys.push(Key { kind: T::KIND, status: Status::List, ..key });
+    }
+
+    fn show_elements(elements: &[Self]) -> Shown {
+        Shown::List(elements.iter().map(T::render).collect())
+    }
+}
+
+impl<T: Element> Entry for Vec<T> {
     fn initial(default: &str) -> Self {
-        default.split(',').filter(|text| !text.is_empty()).map(T::initial).collect()
+        default.split(',').filter(|text| !text.is_empty()).map(T::from_default).collect()
     }
 
     fn read(&mut self, node: &Node, path: &str, limits: Option<Limits>, reading: &mut Reading) {
-        let list = reading.list(node, path, |reading, node, path| reading.value(node, path, limits));
-        if let Some(items) = list {
+        let one =
+            |reading: &mut Reading, node: &Node, path: &str| T::read_element(node, path, limits, reading);
+        if let Some(items) = reading.list(node, path, one) {
             *self = items;
         }
     }
 
     fn list(key: Key, keys: &mut Vec<Key>) {
-        keys.push(Key { kind: T::KIND, status: Status::List, ..key });
+        T::list_elements(key, keys);
     }
 
     fn show(&self, path: String, settings: &mut Vec<Setting>) {
-        settings.push(Setting { path, shown: Shown::List(self.iter().map(T::render).collect()) });
+        settings.push(Setting { path, shown: T::show_elements(self) });
     }
 }
 
 /// `outer.inner`, or `inner` at the top.
-pub(super) fn join(outer: &str, inner: &str) -> String {
+pub fn join(outer: &str, inner: &str) -> String {
     if outer.is_empty() { inner.to_owned() } else { format!("{outer}.{inner}") }
 }
 
+/// Declares a section: the struct, its defaults, its rows in the catalogue, and how it is read and shown. The head of the
+/// module [`section`](mod@crate::section) says how.
+#[macro_export]
 macro_rules! section {
     (
         $(#[doc = $about:literal])+
@@ -248,27 +307,27 @@ macro_rules! section {
 
         impl Default for $name {
             fn default() -> Self {
-                $name { $($field: <$type as $crate::config::section::Entry>::initial(concat!($($default)?)),)+ }
+                $name { $($field: <$type as $crate::Entry>::initial(concat!($($default)?)),)+ }
             }
         }
 
-        impl $crate::config::section::Entry for $name {
+        impl $crate::Entry for $name {
             fn initial(_default: &str) -> Self {
                 Self::default()
             }
 
             fn read(
                 &mut self,
-                node: &$crate::config::tree::Node,
+                node: &$crate::Node,
                 path: &str,
-                _limits: Option<$crate::config::value::Limits>,
-                reading: &mut $crate::config::section::Reading,
+                _limits: Option<$crate::Limits>,
+                reading: &mut $crate::Reading,
             ) {
                 for entry in reading.section(node, path) {
-                    let path = $crate::config::section::join(path, &entry.key);
+                    let path = $crate::section::join(path, &entry.key);
                     match entry.key.as_str() {
                         $(stringify!($field) => {
-                            let limits = $crate::config::section::limits(&[$($($lowest, $highest)?)?]);
+                            let limits = $crate::section::limits(&[$($($lowest, $highest)?)?]);
                             self.$field.read(&entry.value, &path, limits, reading);
                         })+
                         _ => reading.unknown(entry, &path),
@@ -276,36 +335,34 @@ macro_rules! section {
                 }
             }
 
-            fn list(key: $crate::config::catalogue::Key, keys: &mut Vec<$crate::config::catalogue::Key>) {
+            fn list(key: $crate::Key, keys: &mut Vec<$crate::Key>) {
                 let outer = key.path.clone();
-                keys.push($crate::config::catalogue::Key {
+                keys.push($crate::Key {
                     about: concat!($($about, "\n"),+),
-                    status: $crate::config::catalogue::Status::Section,
+                    status: $crate::Status::Section,
                     ..key
                 });
-                $(<$type as $crate::config::section::Entry>::list(
-                    $crate::config::catalogue::Key {
-                        path: $crate::config::section::join(&outer, stringify!($field)),
+                $(<$type as $crate::Entry>::list(
+                    $crate::Key {
+                        path: $crate::section::join(&outer, stringify!($field)),
                         about: concat!($($doc, "\n"),+),
                         default: concat!($($default)?),
                         said: [$($($said,)?)? ""][0],
-                        limits: $crate::config::section::limits(&[$($($lowest, $highest)?)?]),
+                        limits: $crate::section::limits(&[$($($lowest, $highest)?)?]),
                         ..Default::default()
                     },
                     keys,
                 );)+
             }
 
-            fn show(&self, path: String, settings: &mut Vec<$crate::config::section::Setting>) {
-                $(self.$field.show($crate::config::section::join(&path, stringify!($field)), settings);)+
+            fn show(&self, path: String, settings: &mut Vec<$crate::Setting>) {
+                $(self.$field.show($crate::section::join(&path, stringify!($field)), settings);)+
             }
         }
     };
 }
-pub(super) use section;
-
 /// The limits a declaration gives: none, or the lowest and the highest.
-pub(super) fn limits(given: &[&'static str]) -> Option<Limits> {
+pub fn limits(given: &[&'static str]) -> Option<Limits> {
     match given {
         [lowest, highest] => Some(Limits { lowest, highest }),
         _ => None,

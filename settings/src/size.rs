@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::value::{Refusal, Value};
+use crate::value::{Refusal, Value};
 
 /// A number of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

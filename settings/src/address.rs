@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::value::{Refusal, Value};
+use crate::value::{Refusal, Value};
 
 /// A host (name or IP address, IPv6 in brackets) and a port, such as `kafka-1:9092` or `[2001:db8::1]:9092`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

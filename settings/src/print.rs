@@ -1,24 +1,28 @@
 //! `print-config`: the effective configuration as YAML that can be loaded again, secrets apart.
 //!
-//! Every key is written, so that the text says what the node does and not only what was asked for; a value that is not the
+//! Every key is written, so that the text says what the program does and not only what was asked for; a value that is not the
 //! default has a comment that says where it came from.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::load::Loaded;
-use super::model::Config;
-use super::names::Secret;
-use super::origin::Origin;
-use super::section::{Entry, Setting, Shown};
+use crate::load::{Configuration, Loaded};
+use crate::names::Secret;
+use crate::origin::Origin;
+use crate::section::{Setting, Shown};
 
-impl Loaded {
+impl<C: Configuration> Loaded<C> {
     /// The configuration as YAML.
     pub fn to_yaml(&self) -> String {
         let (mut settings, mut defaults) = (Vec::new(), Vec::new());
         self.config.show(String::new(), &mut settings);
-        Config::default().show(String::new(), &mut defaults);
-        let mut yaml = Yaml { text: String::new(), origins: &self.origins, open: Vec::new() };
+        C::default().show(String::new(), &mut defaults);
+        let mut yaml = Yaml {
+            text: String::new(),
+            program: C::PROGRAM.called,
+            origins: &self.origins,
+            open: Vec::new(),
+        };
         for (setting, default) in settings.iter().zip(&defaults) {
             yaml.setting(setting, setting != default);
         }
@@ -28,6 +32,7 @@ impl Loaded {
 
 struct Yaml<'a> {
     text: String,
+    program: &'static str,
     origins: &'a BTreeMap<String, Origin>,
     /// The sections that the last line stands in.
     open: Vec<&'a str>,
@@ -47,7 +52,7 @@ impl<'a> Yaml<'a> {
             _ if !changed => String::new(),
             Some(origin) => format!("  # {}", origin.to_string().replace(char::is_control, "?")),
             None if matches!(setting.shown, Shown::Redacted | Shown::Map(_)) => String::new(),
-            None => "  # worked out by the node".to_owned(),
+            None => format!("  # worked out by {}", self.program),
         };
         let _ = write!(self.text, "{:indent$}{name}:", "", indent = 2 * level);
         match &setting.shown {
@@ -92,17 +97,8 @@ impl<'a> Yaml<'a> {
     /// A section in a list: a dash before its first key.
     fn element(&mut self, section: &[Setting], level: usize) {
         for (index, setting) in section.iter().enumerate() {
-            let value = match &setting.shown {
-                Shown::Text(text) => scalar(text),
-                Shown::List(items) => {
-                    let items: Vec<String> = items.iter().map(|item| scalar(item)).collect();
-                    format!("[{}]", items.join(", "))
-                }
-                Shown::Redacted | Shown::Map(_) | Shown::Sections(_) => {
-                    unreachable!("listeners have no such keys")
-                }
-            };
             let dash = if index == 0 { "- " } else { "  " };
+            let value = flow(&setting.shown);
             let line = format!("{:indent$}{dash}{}: {value}", "", setting.path, indent = 2 * level);
             self.line(&line);
         }
@@ -111,6 +107,26 @@ impl<'a> Yaml<'a> {
     fn line(&mut self, text: &str) {
         self.text.push_str(text);
         self.text.push('\n');
+    }
+}
+
+/// A value on one line.
+fn flow(shown: &Shown) -> String {
+    let joined = |parts: Vec<String>| parts.join(", ");
+    match shown {
+        Shown::Text(text) => scalar(text),
+        Shown::Redacted => scalar(Secret::REDACTED),
+        Shown::List(items) => format!("[{}]", joined(items.iter().map(|item| scalar(item)).collect())),
+        Shown::Map(entries) => {
+            let entry = |(key, value): &(String, Shown)| format!("{}: {}", scalar(key), flow(value));
+            format!("{{{}}}", joined(entries.iter().map(entry).collect()))
+        }
+        Shown::Sections(sections) => {
+            let setting = |setting: &Setting| format!("{}: {}", setting.path, flow(&setting.shown));
+            let section =
+                |section: &Vec<Setting>| format!("{{{}}}", joined(section.iter().map(setting).collect()));
+            format!("[{}]", joined(sections.iter().map(section).collect()))
+        }
     }
 }
 

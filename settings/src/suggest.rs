@@ -3,19 +3,19 @@
 //! Whole paths are compared, so that a slip in the section (`kafak.brokers`), a slip in the key (`kafka.brokres`) and a key
 //! at the wrong place (`brokers`, `output.kafka.brokers`) all find `kafka.brokers`.
 
-use super::catalogue::{self, Key, Status};
-use super::origin::Origin;
-use super::overlay;
-use super::tree::{Content, Entry};
+use crate::catalogue::{Catalogue, Key, Status};
+use crate::origin::Origin;
+use crate::overlay;
+use crate::tree::{Content, Pair};
 
 /// What to say about the unknown key at `path`.
-pub(super) fn unknown(path: &str, entry: &Entry) -> String {
+pub(crate) fn unknown(catalogue: &Catalogue, path: &str, entry: &Pair) -> String {
     let section = matches!(entry.value.content, Content::Map(_));
     // The keys inside a list of sections can only be set in the file.
     let settable = |key: &Key| matches!(entry.origin, Origin::File { .. }) || !key.path.contains("[]");
     // An unknown section is called by its nearest section, else by where its first key belongs.
-    let found = nearest(path, |key| settable(key) && (key.status == Status::Section) == section)
-        .or_else(|| nearest(&first_leaf(path, entry), |key| settable(key) && is_leaf(key)));
+    let found = nearest(catalogue, path, |key| settable(key) && (key.status == Status::Section) == section)
+        .or_else(|| nearest(catalogue, &first_leaf(path, entry), |key| settable(key) && is_leaf(key)));
     match (found, &entry.origin) {
         (None, _) => "unknown key".to_owned(),
         (Some(key), Origin::Environment(_)) => {
@@ -29,7 +29,7 @@ fn is_leaf(key: &Key) -> bool {
     key.status != Status::Section
 }
 
-fn first_leaf(path: &str, entry: &Entry) -> String {
+fn first_leaf(path: &str, entry: &Pair) -> String {
     match &entry.value.content {
         Content::Map(entries) => match entries.first() {
             Some(first) => first_leaf(&format!("{path}.{}", first.key), first),
@@ -40,9 +40,9 @@ fn first_leaf(path: &str, entry: &Entry) -> String {
 }
 
 /// The known key that is nearest to `path`, if any is near enough to be meant.
-fn nearest(path: &str, wanted: impl Fn(&Key) -> bool) -> Option<&'static str> {
+fn nearest<'c>(catalogue: &'c Catalogue, path: &str, wanted: impl Fn(&Key) -> bool) -> Option<&'c str> {
     let path = path.to_ascii_lowercase().replace('-', "_");
-    let candidates = catalogue::keys().iter().filter(|key| wanted(key));
+    let candidates = catalogue.keys().iter().filter(|key| wanted(key));
     let scored = candidates.filter_map(|key| distance(&path, &key.path).map(|distance| (distance, key)));
     scored.min_by_key(|(distance, key)| (*distance, key.path.len())).map(|(_, key)| key.path.as_str())
 }
@@ -64,9 +64,10 @@ fn distance(wrong: &str, right: &str) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sample;
 
-    fn leaf(path: &str) -> Option<&'static str> {
-        nearest(path, is_leaf)
+    fn leaf(path: &str) -> Option<String> {
+        nearest(&sample::catalogue(), path, is_leaf).map(str::to_owned)
     }
 
     #[test]
@@ -85,7 +86,7 @@ mod tests {
             ("node.worker", "node.workers"),
             ("batch.ages", "batch.age"),
         ] {
-            assert_eq!(leaf(wrong), Some(right), "{wrong}");
+            assert_eq!(leaf(wrong).as_deref(), Some(right), "{wrong}");
         }
     }
 
@@ -98,6 +99,7 @@ mod tests {
 
     #[test]
     fn sections_find_sections() {
-        assert_eq!(nearest("kafak", |key| key.status == Status::Section), Some("kafka"));
+        let catalogue = sample::catalogue();
+        assert_eq!(nearest(&catalogue, "kafak", |key| key.status == Status::Section), Some("kafka"));
     }
 }

@@ -4,18 +4,20 @@
 //! interpreted here: `64MiB`, `on` and `7401` are all text until the model asks for a size, a switch or a number, so that
 //! a value means the same in all three sources.
 
-use super::origin::Origin;
+use crate::origin::Origin;
 
 /// A value and the place it was written.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Node {
-    pub(super) origin: Origin,
-    pub(super) content: Content,
+pub struct Node {
+    /// Where it was written.
+    pub origin: Origin,
+    /// What stands there.
+    pub content: Content,
 }
 
 /// What stands at a place.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Content {
+pub enum Content {
     /// Nothing: `key:` or `~`. It counts as not set.
     Null,
     /// Text, whatever it means.
@@ -23,26 +25,28 @@ pub(super) enum Content {
     /// A sequence.
     List(Vec<Node>),
     /// A mapping in the order written. Keys are unique.
-    Map(Vec<Entry>),
+    Map(Vec<Pair>),
 }
 
 /// One key of a mapping.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Entry {
-    pub(super) key: String,
+pub struct Pair {
+    /// The key, as written.
+    pub key: String,
     /// Where the key stands (the value may be lines below).
-    pub(super) origin: Origin,
-    pub(super) value: Node,
+    pub origin: Origin,
+    /// What stands behind it.
+    pub value: Node,
 }
 
 impl Node {
     /// An empty mapping which nobody wrote.
-    pub(super) fn empty() -> Node {
+    pub fn empty() -> Node {
         Node { origin: Origin::Default, content: Content::Map(Vec::new()) }
     }
 
     /// Lays `value` over whatever stands at `path`; mappings on the way are made, and replace anything else there.
-    pub(super) fn put(&mut self, path: &[&str], value: Node) {
+    pub fn put(&mut self, path: &[&str], value: Node) {
         let Some((first, rest)) = path.split_first() else {
             *self = value;
             return;
@@ -54,7 +58,7 @@ impl Node {
         let index = entries.iter().position(|entry| entry.key == *first).unwrap_or_else(|| {
             let origin = value.origin.clone();
             let child = Node { origin: origin.clone(), content: Content::Map(Vec::new()) };
-            entries.push(Entry { key: (*first).to_owned(), origin, value: child });
+            entries.push(Pair { key: (*first).to_owned(), origin, value: child });
             entries.len() - 1
         });
         if rest.is_empty() {
@@ -64,7 +68,7 @@ impl Node {
     }
 
     /// What kind of thing this is, for error texts.
-    pub(super) fn describe(&self) -> String {
+    pub fn describe(&self) -> String {
         match &self.content {
             Content::Null => "nothing".to_owned(),
             Content::Scalar(text) => quoted(text),
@@ -75,7 +79,7 @@ impl Node {
 }
 
 /// At most 60 characters of `text` in quotes, for error texts.
-pub(super) fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     const LONGEST: usize = 60;
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("\"{}...\"", &text[..end]),

@@ -4,13 +4,13 @@
 //! model's defaults, the file, the environment and `--set` all go through the same three functions.
 
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// A type a setting can have.
-pub(super) trait Value: Sized + PartialOrd {
-    /// The type's name in docs/configuration.md.
+pub trait Value: Sized + PartialOrd {
+    /// The type's name in the page of the reference.
     const KIND: &'static str;
     /// Completes "expected ...".
     const EXPECTED: &'static str;
@@ -38,14 +38,16 @@ pub(super) trait Value: Sized + PartialOrd {
 
 /// The lowest and the highest value of a setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Limits {
-    pub(super) lowest: &'static str,
-    pub(super) highest: &'static str,
+pub struct Limits {
+    /// The lowest, itself allowed.
+    pub lowest: &'static str,
+    /// The highest, itself allowed.
+    pub highest: &'static str,
 }
 
 /// Why a text is not a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Refusal {
+pub enum Refusal {
     /// It is something else than [`Value::EXPECTED`].
     Unexpected,
     /// It looks right, but.
@@ -88,6 +90,7 @@ macro_rules! number {
 
 number! {
     NonZeroUsize, "count", "a whole number above 0";
+    NonZeroU32, "count", "a whole number above 0";
     i32, "number", "a whole number";
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::value::{Refusal, Value};
+use crate::value::{Refusal, Value};
 
 /// A name that can stand in an etcd key, a metric label and a Kafka header: 1 to 63 letters, digits, `.`, `_` and `-`,
 /// with a letter or digit at both ends.
@@ -18,7 +18,7 @@ impl Label {
     }
 
     /// The nearest label to any text: what cannot stand in one becomes `-`. Nothing is left of some texts.
-    pub(super) fn from_any(text: &str) -> Option<Label> {
+    pub fn from_any(text: &str) -> Option<Label> {
         let safe: String = text.chars().map(|c| if is_name_character(c) { c } else { '-' }).collect();
         let start = safe.trim_start_matches(['.', '_', '-']);
         let cut = &start[..start.len().min(Self::LONGEST)];
@@ -53,41 +53,6 @@ impl Value for Label {
 
 fn is_name_character(c: char) -> bool {
     c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-')
-}
-
-/// The name of a Kafka topic by Kafka's own rule: 1 to 249 letters, digits, `.`, `_` and `-`, not `.` or `..`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Topic(String);
-
-impl Topic {
-    /// The name.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for Topic {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Value for Topic {
-    const KIND: &'static str = "topic";
-    const EXPECTED: &'static str = "a topic name of up to 249 letters, digits, '.', '_' and '-'";
-
-    fn parse(text: &str) -> Result<Self, Refusal> {
-        let fits = (1..=249).contains(&text.len()) && text.chars().all(is_name_character);
-        if fits && !matches!(text, "." | "..") {
-            Ok(Topic(text.to_owned()))
-        } else {
-            Err(Refusal::Unexpected)
-        }
-    }
-
-    fn render(&self) -> String {
-        self.0.clone()
-    }
 }
 
 /// A password or passphrase. Nothing that prints it shows it.
@@ -142,14 +107,6 @@ mod tests {
         }
         for wrong in ["", "-a", "a.", "a/b", "a b", "é", &"x".repeat(64)] {
             assert!(Label::parse(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn topics() {
-        assert!(Topic::parse("catchment.flows_v1-x").is_ok());
-        for wrong in ["", ".", "..", "a/b", &"x".repeat(250)] {
-            assert!(Topic::parse(wrong).is_err(), "{wrong}");
         }
     }
 
