@@ -8,7 +8,7 @@ use crate::sink::Sink;
 use crate::statistics::Statistics;
 
 /// Which of [`DecoderOptions::zones`] a datagram came by.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ZoneId(pub u16);
 
 /// One received datagram.

@@ -9,6 +9,7 @@ use crate::datagram::{Context, Datagram, DecoderOptions, Extent};
 use crate::error::{Malformed, Path, Reason};
 use crate::exporter_store::ExporterStore;
 use crate::netflow_v5::FixedLayouts;
+use crate::order::Stamp;
 use crate::plan::Located;
 use crate::protocol::Protocol;
 use crate::session::{Session, SessionKey};
@@ -130,14 +131,16 @@ impl Decoder {
             }
             Protocol::NetflowV9 => {
                 let (header, clock) = netflow_v9::header(&mut cursor).map_err(short)?;
-                let message = Message { protocol, header, clock, store: &self.store };
+                let stamp = Stamp::new(clock.export_ns, datagram.received_ns);
+                let message = Message { protocol, header, clock, stamp, store: &self.store };
                 let session = session(&mut self.sessions, &message, datagram);
                 message.decode_sets(&mut context, &mut self.workspace, session, cursor);
             }
             Protocol::Ipfix => {
                 let (header, length, clock) = ipfix::header(&mut cursor).map_err(short)?;
                 let sets = ipfix_sets(&mut context, cursor, length)?;
-                let message = Message { protocol, header, clock, store: &self.store };
+                let stamp = Stamp::new(clock.export_ns, datagram.received_ns);
+                let message = Message { protocol, header, clock, stamp, store: &self.store };
                 let session = session(&mut self.sessions, &message, datagram);
                 message.decode_sets(&mut context, &mut self.workspace, session, sets);
             }

@@ -3,29 +3,35 @@
 //! ```text
 //! ExporterStore: (zone, exporter address, version, domain) -> Scope
 //! Scope:         ArcSwap<ScopeState>   readers keep the Arc they saw and compare one pointer a datagram
-//! ScopeState:    template id -> Definitions (per source port a plan), OptionsState
+//! ScopeState:    template id -> Definitions (per source port a layout), OptionsState
 //! ```
 //!
 //! Invariants:
 //! - A `ScopeState` never changes: whoever learns something swaps in a new one, under the scope's lock, which shares with
 //!   the old one what is the same. Readers take no lock for what is known already.
-//! - Equal layouts are one `Plan` (compared by pointer), whoever announced them.
+//! - Equal layouts are one `Layout` (compared by pointer), whoever announced them.
 //! - Definitions are remembered per source port. Data of a port that announced nothing is decoded by the one layout on which
 //!   all ports agree; where they disagree it is a conflict.
 //! - Everything is bounded by [`StoreLimits`]. At a bound the least recently used exporters make room; a scope that is
 //!   full refuses new template ids and keeps those it has.
+//!
+//! What nodes tell each other is in `sharing`, what people ask in `listing`.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
+use crate::changes::Changes;
 use crate::datagram::ZoneId;
+use crate::definitions::{Definition, Lookup, Mark, Templates};
 use crate::error::Reason;
+use crate::layouts::{Layout, Layouts};
 use crate::options::OptionsState;
-use crate::plan::Plan;
+use crate::order::{Order, Stamp};
 use crate::template::Template;
 
 /// How the store is divided, so that workers which learn at the same time seldom wait for each other.
@@ -35,7 +41,7 @@ const SHARDS: usize = 16;
 const EVICTED_PART: usize = 16;
 
 /// Whose templates: numbers mean nothing outside of this.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ScopeKey {
     /// Zone of the listener.
     pub zone: ZoneId,
@@ -70,17 +76,24 @@ impl Default for StoreLimits {
 #[derive(Debug)]
 pub struct ExporterStore {
     limits: StoreLimits,
-    shards: [Mutex<HashMap<ScopeKey, Arc<Scope>>>; SHARDS],
-    /// Plans by layout. Dead entries are dropped when their number has doubled.
-    plans: Mutex<Plans>,
+    shards: [Shard; SHARDS],
+    layouts: Layouts,
+    changes: Changes,
+    trusted: ArcSwapOption<Trusted>,
     templates: AtomicUsize,
     scopes_evicted: AtomicU64,
+    generation: AtomicU64,
 }
 
-#[derive(Debug, Default)]
-struct Plans {
-    by_layout: HashMap<Template, Weak<Plan>>,
-    sweep_at: usize,
+type Shard = Mutex<HashMap<ScopeKey, Arc<Scope>>>;
+
+/// Says which exporters' templates may be shared unproven.
+struct Trusted(Box<dyn Fn(ZoneId, IpAddr) -> bool + Send + Sync>);
+
+impl fmt::Debug for Trusted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Trusted(..)")
+    }
 }
 
 /// What one scope has announced.
@@ -90,41 +103,15 @@ pub(crate) struct Scope {
     learning: Mutex<()>,
     /// Set when the scope has made room for another; readers then look it up again.
     evicted: AtomicBool,
-    /// When a decoder last used it, ns since 1970.
+    /// When a decoder last used it, ns since 1970; 0 where none has.
     last_used: AtomicU64,
 }
 
 /// A snapshot of a scope.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ScopeState {
-    templates: Templates,
+    pub(crate) templates: Templates,
     pub(crate) options: Arc<OptionsState>,
-}
-
-/// Definitions by template id, in pages of 256 ids. A page is shared by all snapshots in which it is the same: an exporter may
-/// have thousands of templates, and who learns one copies its page only.
-#[derive(Clone, Debug, Default)]
-struct Templates {
-    pages: HashMap<u8, Arc<Page>>,
-    len: usize,
-}
-
-/// Definitions by the lower half of the id.
-type Page = HashMap<u8, Arc<Definitions>>;
-
-/// One template id: what each source port announced, the latest last.
-#[derive(Clone, Debug, Default)]
-struct Definitions {
-    ports: Vec<(u16, Arc<Plan>)>,
-}
-
-/// What a port's data of one template id is decoded by.
-#[derive(Clone, Debug)]
-pub(crate) enum Lookup<'a> {
-    Plan(&'a Arc<Plan>),
-    /// Ports disagree, and this one announced nothing.
-    Conflict,
-    Unknown,
 }
 
 /// What learning a template did.
@@ -136,60 +123,37 @@ pub(crate) enum Learned {
 
 impl ScopeState {
     pub(crate) fn lookup(&self, template: u16, port: u16) -> Lookup<'_> {
-        let Some(definitions) = self.templates.get(template) else { return Lookup::Unknown };
-        if let Some(plan) = definitions.of_port(port) {
-            return Lookup::Plan(plan);
-        }
-        match definitions.ports.split_last() {
-            None => Lookup::Unknown,
-            Some(((_, plan), rest)) if rest.iter().all(|(_, other)| Arc::ptr_eq(plan, other)) => {
-                Lookup::Plan(plan)
-            }
-            Some(_) => Lookup::Conflict,
-        }
+        self.templates.lookup(template, port)
     }
 
-    /// The plan that exactly this port announced.
-    pub(crate) fn announced(&self, template: u16, port: u16) -> Option<&Arc<Plan>> {
+    /// What exactly this port announced.
+    pub(crate) fn announced(&self, template: u16, port: u16) -> Option<&Arc<Definition>> {
         self.templates.get(template)?.of_port(port)
     }
 }
 
-impl Templates {
-    fn get(&self, id: u16) -> Option<&Definitions> {
-        let [page, index] = id.to_be_bytes();
-        self.pages.get(&page)?.get(&index).map(Arc::as_ref)
-    }
-
-    /// The definitions of an id, none at first.
-    fn entry(&mut self, id: u16) -> &mut Definitions {
-        let [page, index] = id.to_be_bytes();
-        let page = Arc::make_mut(self.pages.entry(page).or_default());
-        let definitions = page.entry(index).or_insert_with(|| {
-            self.len += 1;
-            Arc::default()
-        });
-        Arc::make_mut(definitions)
-    }
-}
-
-impl Definitions {
-    fn of_port(&self, port: u16) -> Option<&Arc<Plan>> {
-        self.ports.iter().find(|(of, _)| *of == port).map(|(_, plan)| plan)
-    }
-
-    fn announce(&mut self, port: u16, plan: Arc<Plan>, limit: usize) {
-        self.ports.retain(|(of, _)| *of != port);
-        if self.ports.len() >= limit.max(1) {
-            self.ports.remove(0);
-        }
-        self.ports.push((port, plan));
-    }
-}
-
 impl Scope {
+    fn new(last_used: u64) -> Self {
+        Self {
+            state: ArcSwap::default(),
+            learning: Mutex::default(),
+            evicted: AtomicBool::new(false),
+            last_used: AtomicU64::new(last_used),
+        }
+    }
+
     pub(crate) fn state(&self) -> arc_swap::Guard<Arc<ScopeState>> {
         self.state.load()
+    }
+
+    /// The state at this moment, to be kept.
+    pub(crate) fn latest(&self) -> Arc<ScopeState> {
+        self.state.load_full()
+    }
+
+    /// Held by whoever replaces the state.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, ()> {
+        lock(&self.learning)
     }
 
     pub(crate) fn is_evicted(&self) -> bool {
@@ -199,9 +163,13 @@ impl Scope {
     /// Notes use; coarse, so that workers do not fight over the cache line.
     pub(crate) fn used_at(&self, now_ns: u64) {
         const SECOND: u64 = 1_000_000_000;
-        if now_ns > self.last_used.load(Ordering::Relaxed).saturating_add(SECOND) {
+        if now_ns > self.last_used_ns().saturating_add(SECOND) {
             self.last_used.store(now_ns, Ordering::Relaxed);
         }
+    }
+
+    pub(crate) fn last_used_ns(&self) -> u64 {
+        self.last_used.load(Ordering::Relaxed)
     }
 }
 
@@ -211,9 +179,12 @@ impl ExporterStore {
         Self {
             limits,
             shards: std::array::from_fn(|_| Mutex::default()),
-            plans: Mutex::default(),
+            layouts: Layouts::default(),
+            changes: Changes::default(),
+            trusted: ArcSwapOption::empty(),
             templates: AtomicUsize::new(0),
             scopes_evicted: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
         }
     }
 
@@ -232,6 +203,30 @@ impl ExporterStore {
         self.scopes_evicted.load(Ordering::Relaxed)
     }
 
+    /// A number that grows whenever a definition or options state changes, whoever said it. What was written to disk at one
+    /// generation need not be written again before the next.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Relaxed)
+    }
+
+    /// Names the exporters whose templates may be shared with other nodes before data has proven them (an allow list, say);
+    /// it is asked when they announce something.
+    pub fn trust(&self, trusted: Box<dyn Fn(ZoneId, IpAddr) -> bool + Send + Sync>) {
+        self.trusted.store(Some(Arc::new(Trusted(trusted))));
+    }
+
+    pub(crate) fn limits(&self) -> &StoreLimits {
+        &self.limits
+    }
+
+    pub(crate) fn layouts(&self) -> &Layouts {
+        &self.layouts
+    }
+
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
     /// The scope, where anything is known of it.
     pub(crate) fn scope(&self, key: &ScopeKey) -> Option<Arc<Scope>> {
         lock(self.shard(key)).get(key).cloned()
@@ -243,57 +238,135 @@ impl ExporterStore {
         if let Some(scope) = shard.get(key) {
             return scope.clone();
         }
-        if shard.len() >= self.limits.scopes.div_ceil(SHARDS).max(1) {
+        if shard.len() >= self.scopes_per_shard() {
             self.evict(&mut shard, key);
         }
-        let scope = Arc::new(Scope {
-            state: ArcSwap::default(),
-            learning: Mutex::default(),
-            evicted: AtomicBool::new(false),
-            last_used: AtomicU64::new(now_ns),
-        });
+        let scope = Arc::new(Scope::new(now_ns));
         shard.insert(*key, scope.clone());
         scope
     }
 
+    /// The scope, made where nothing was known of it and there is room without anybody's leaving.
+    pub(crate) fn scope_for_import(&self, key: &ScopeKey) -> Option<Arc<Scope>> {
+        let mut shard = lock(self.shard(key));
+        if let Some(scope) = shard.get(key) {
+            return Some(scope.clone());
+        }
+        (shard.len() < self.scopes_per_shard()).then(|| {
+            let scope = Arc::new(Scope::new(0));
+            shard.insert(*key, scope.clone());
+            scope
+        })
+    }
+
+    fn scopes_per_shard(&self) -> usize {
+        self.limits.scopes.div_ceil(SHARDS).max(1)
+    }
+
+    /// Calls `visit` for every scope's key.
+    pub(crate) fn each_key(&self, mut visit: impl FnMut(&ScopeKey)) {
+        for shard in &self.shards {
+            lock(shard).keys().for_each(&mut visit);
+        }
+    }
+
+    /// Calls `visit` for every scope, with no lock held.
+    pub(crate) fn each_scope(&self, mut visit: impl FnMut(&ScopeKey, &Scope)) {
+        for shard in &self.shards {
+            let scopes: Vec<_> = lock(shard).iter().map(|(key, scope)| (*key, scope.clone())).collect();
+            scopes.iter().for_each(|(key, scope)| visit(key, scope));
+        }
+    }
+
     /// Remembers that `port` announced a template.
+    ///
+    /// What a port says to this node holds from then on, as it does for the data behind it; its place in the order is after
+    /// what it replaces. Only a datagram that is older than what other nodes have told, by its header and by its receive
+    /// time, changes nothing.
     pub(crate) fn learn_template(
         &self,
         key: &ScopeKey,
         scope: &Scope,
         port: u16,
         id: u16,
-        template: &Template,
+        template: &Arc<Template>,
+        stamp: &Stamp,
     ) -> Result<Learned, Reason> {
         if self.templates() >= self.limits.templates && scope.state.load().templates.get(id).is_none() {
             self.make_room(key);
         }
-        let _learning = lock(&scope.learning);
-        let current = scope.state.load();
-        if current.announced(id, port).is_some_and(|plan| plan.template() == template) {
-            return Ok(Learned::Unchanged);
+        let trusted = self.trusts(key);
+        let learning = scope.lock();
+        let current = scope.latest();
+        let mut order = stamp.order();
+        if let Some(known) = current.announced(id, port) {
+            if known.layout.template() == template {
+                known.seen_at(stamp.received_s());
+                known.mark(Mark::Received);
+                return Ok(Learned::Unchanged);
+            }
+            if order < known.order && !known.is(Mark::Received) && stamp.received_ms() < known.order.time {
+                return Ok(Learned::Unchanged);
+            }
+            order = order.max(Order { time: known.order.time + 1, ..known.order });
         }
-        let full = scope.is_evicted() || current.templates.len >= self.limits.templates_per_scope;
-        let known = current.templates.get(id).is_some();
-        if full && !known {
+        let full = scope.is_evicted() || current.templates.len() >= self.limits.templates_per_scope;
+        if full && current.templates.get(id).is_none() {
             return Err(Reason::TemplateLimit);
         }
+        let definition = Definition::new(port, self.layouts.intern(template), order, stamp.received_s());
+        definition.mark(Mark::Received);
+        if trusted {
+            definition.mark(Mark::Proven);
+        }
         let mut next = ScopeState::clone(&current);
-        next.templates.entry(id).announce(port, self.plan(template), self.limits.ports_per_template);
-        self.templates.fetch_add(usize::from(!known), Ordering::Relaxed);
-        scope.state.store(Arc::new(next));
+        next.templates.announce(id, definition, self.limits.ports_per_template);
+        self.publish(scope, current.templates.len(), next);
+        drop(learning);
+        if trusted {
+            self.changed(key);
+        }
         Ok(Learned::Changed)
     }
 
-    /// Remembers what options records said.
-    pub(crate) fn learn_options(&self, scope: &Scope, news: &OptionsState) {
-        let _learning = lock(&scope.learning);
-        let mut next = ScopeState::clone(&scope.state.load());
-        Arc::make_mut(&mut next.options).merge(news);
-        scope.state.store(Arc::new(next));
+    /// Notes that data has decoded by a layout: its definitions may be shared from now on.
+    pub(crate) fn proven(&self, key: &ScopeKey, scope: &Scope, id: u16, layout: &Arc<Layout>) {
+        let state = scope.latest();
+        let Some(definitions) = state.templates.get(id) else { return };
+        let of_layout = definitions.all().iter().filter(|known| Arc::ptr_eq(&known.layout, layout));
+        if of_layout.filter(|known| known.mark(Mark::Proven)).count() > 0 {
+            self.changed(key);
+        }
     }
 
-    fn shard(&self, key: &ScopeKey) -> &Mutex<HashMap<ScopeKey, Arc<Scope>>> {
+    /// Remembers what options records said.
+    pub(crate) fn learn_options(&self, key: &ScopeKey, scope: &Scope, news: &OptionsState) {
+        let learning = scope.lock();
+        let current = scope.latest();
+        let mut next = ScopeState::clone(&current);
+        Arc::make_mut(&mut next.options).apply_all(news);
+        self.publish(scope, current.templates.len(), next);
+        drop(learning);
+        self.changed(key);
+    }
+
+    /// Puts a scope among the changes that others are told of. Not under the scope's lock: it may wait for a shard.
+    pub(crate) fn changed(&self, key: &ScopeKey) {
+        self.changes.scope(key, self.limits.scopes, |key| lock(self.shard(key)).contains_key(key));
+    }
+
+    /// Replaces the state of a scope, which had so many templates, under its lock.
+    pub(crate) fn publish(&self, scope: &Scope, templates_before: usize, next: ScopeState) {
+        self.templates.fetch_add(next.templates.len() - templates_before, Ordering::Relaxed);
+        scope.state.store(Arc::new(next));
+        self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn trusts(&self, key: &ScopeKey) -> bool {
+        self.trusted.load().as_ref().is_some_and(|trusted| trusted.0(key.zone, key.exporter))
+    }
+
+    fn shard(&self, key: &ScopeKey) -> &Shard {
         let octets = match key.exporter {
             IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
             IpAddr::V6(v6) => v6.octets(),
@@ -328,36 +401,22 @@ impl ExporterStore {
         let Some(scope) = shard.remove(key) else { return };
         // Under the scope's lock, so that a worker which learns a template at this moment either counts it before or
         // sees that the scope is gone.
-        let _learning = lock(&scope.learning);
+        let _learning = scope.lock();
         scope.evicted.store(true, Ordering::Relaxed);
-        self.templates.fetch_sub(scope.state.load().templates.len, Ordering::Relaxed);
+        self.templates.fetch_sub(scope.state.load().templates.len(), Ordering::Relaxed);
         self.scopes_evicted.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The plan for a layout, compiled where no equal one is in use.
-    fn plan(&self, template: &Template) -> Arc<Plan> {
-        let mut plans = lock(&self.plans);
-        if let Some(plan) = plans.by_layout.get(template).and_then(Weak::upgrade) {
-            return plan;
-        }
-        if plans.by_layout.len() >= plans.sweep_at {
-            plans.by_layout.retain(|_, plan| plan.strong_count() > 0);
-            plans.sweep_at = (2 * plans.by_layout.len()).max(64);
-        }
-        let plan = Arc::new(Plan::compile(template.clone()));
-        plans.by_layout.insert(template.clone(), Arc::downgrade(&plan));
-        plan
+        self.generation.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 /// When each scope but `keep` was last used.
 fn ages(shard: &HashMap<ScopeKey, Arc<Scope>>, keep: &ScopeKey) -> impl Iterator<Item = (u64, ScopeKey)> {
     let others = shard.iter().filter(move |(key, _)| *key != keep);
-    others.map(|(key, scope)| (scope.last_used.load(Ordering::Relaxed), *key))
+    others.map(|(key, scope)| (scope.last_used_ns(), *key))
 }
 
 /// A lock whose holder may have panicked: what it guards is replaced whole, never left half-changed.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -372,37 +431,39 @@ mod tests {
         ScopeKey { zone: ZoneId(0), exporter: Ipv4Addr::from(exporter).into(), version: 9, domain: 0 }
     }
 
-    fn layout(length: u16) -> Template {
-        Template::new(TemplateKind::Data, [FieldSpecifier::iana(1, length)]).unwrap()
+    fn layout(length: u16) -> Arc<Template> {
+        Arc::new(Template::new(TemplateKind::Data, [FieldSpecifier::iana(1, length)]).unwrap())
     }
 
     #[test]
-    fn equal_layouts_are_one_plan_and_dead_ones_go() {
+    fn equal_layouts_are_one_and_dead_ones_go() {
         let store = ExporterStore::new(StoreLimits { scopes: 16, ..StoreLimits::default() });
         let (a, b) = (store.scope_or_new(&key(1), 0), store.scope_or_new(&key(2), 0));
-        store.learn_template(&key(1), &a, 7, 256, &layout(4)).unwrap();
-        store.learn_template(&key(2), &b, 8, 300, &layout(4)).unwrap();
+        store.learn_template(&key(1), &a, 7, 256, &layout(4), &Stamp::default()).unwrap();
+        store.learn_template(&key(2), &b, 8, 300, &layout(4), &Stamp::default()).unwrap();
         let (a, b) = (a.state(), b.state());
-        let (Lookup::Plan(a), Lookup::Plan(b)) = (a.lookup(256, 7), b.lookup(300, 8)) else {
+        let (Lookup::Found(a), Lookup::Found(b)) = (a.lookup(256, 7), b.lookup(300, 8)) else {
             panic!("not found")
         };
-        assert!(Arc::ptr_eq(a, b));
+        assert!(Arc::ptr_eq(&a.layout, &b.layout));
         for length in 1..1000 {
-            drop(store.plan(&layout(length)));
+            drop(store.layouts.intern(&layout(length)));
         }
-        assert!(lock(&store.plans).by_layout.len() < 200);
+        assert!(store.layouts.len() < 200);
     }
 
     #[test]
     fn data_of_another_port_uses_the_layout_all_ports_agree_on() {
         let store = ExporterStore::new(StoreLimits::default());
         let scope = store.scope_or_new(&key(1), 0);
-        store.learn_template(&key(1), &scope, 7, 256, &layout(4)).unwrap();
-        store.learn_template(&key(1), &scope, 8, 256, &layout(4)).unwrap();
-        assert!(matches!(scope.state().lookup(256, 9), Lookup::Plan(_)));
-        store.learn_template(&key(1), &scope, 8, 256, &layout(8)).unwrap();
+        store.learn_template(&key(1), &scope, 7, 256, &layout(4), &Stamp::default()).unwrap();
+        store.learn_template(&key(1), &scope, 8, 256, &layout(4), &Stamp::default()).unwrap();
+        assert!(matches!(scope.state().lookup(256, 9), Lookup::Found(_)));
+        store.learn_template(&key(1), &scope, 8, 256, &layout(8), &Stamp::default()).unwrap();
         assert!(matches!(scope.state().lookup(256, 9), Lookup::Conflict));
-        assert!(matches!(scope.state().lookup(256, 7), Lookup::Plan(plan) if plan.template() == &layout(4)));
+        assert!(
+            matches!(scope.state().lookup(256, 7), Lookup::Found(known) if *known.layout.template() == layout(4))
+        );
         assert!(matches!(scope.state().lookup(257, 7), Lookup::Unknown));
     }
 
@@ -412,21 +473,27 @@ mod tests {
         let store = ExporterStore::new(limits);
         let scope = store.scope_or_new(&key(1), 0);
         for id in 256..259 {
-            assert_eq!(store.learn_template(&key(1), &scope, 7, id, &layout(4)), Ok(Learned::Changed));
+            assert_eq!(
+                store.learn_template(&key(1), &scope, 7, id, &layout(4), &Stamp::default()),
+                Ok(Learned::Changed)
+            );
         }
-        assert_eq!(store.learn_template(&key(1), &scope, 7, 259, &layout(4)), Err(Reason::TemplateLimit));
         assert_eq!(
-            store.learn_template(&key(1), &scope, 7, 256, &layout(5)),
+            store.learn_template(&key(1), &scope, 7, 259, &layout(4), &Stamp::default()),
+            Err(Reason::TemplateLimit)
+        );
+        assert_eq!(
+            store.learn_template(&key(1), &scope, 7, 256, &layout(5), &Stamp::default()),
             Ok(Learned::Changed),
             "known ids may change"
         );
         for port in 0..100 {
-            store.learn_template(&key(1), &scope, port, 256, &layout(4)).unwrap();
+            store.learn_template(&key(1), &scope, port, 256, &layout(4), &Stamp::default()).unwrap();
         }
-        assert_eq!(scope.state().templates.get(256).unwrap().ports.len(), 2);
+        assert_eq!(scope.state().templates.get(256).unwrap().all().len(), 2);
         for exporter in 0..1000 {
             let scope = store.scope_or_new(&key(exporter), u64::from(exporter));
-            store.learn_template(&key(exporter), &scope, 7, 256, &layout(4)).unwrap();
+            store.learn_template(&key(exporter), &scope, 7, 256, &layout(4), &Stamp::default()).unwrap();
         }
         assert!(store.scopes() <= 32);
         assert!(store.templates() <= 20);
@@ -437,12 +504,12 @@ mod tests {
         let store = ExporterStore::new(StoreLimits { templates: 100, ..StoreLimits::default() });
         for exporter in 0..100 {
             let scope = store.scope_or_new(&key(exporter), u64::from(exporter));
-            store.learn_template(&key(exporter), &scope, 7, 256, &layout(4)).unwrap();
+            store.learn_template(&key(exporter), &scope, 7, 256, &layout(4), &Stamp::default()).unwrap();
         }
         let (latest, scope) = (key(99), store.scope(&key(99)).unwrap());
-        store.learn_template(&latest, &scope, 8, 256, &layout(4)).unwrap();
+        store.learn_template(&latest, &scope, 8, 256, &layout(4), &Stamp::default()).unwrap();
         assert_eq!(store.scopes_evicted(), 0, "a known id needs no room");
-        store.learn_template(&latest, &scope, 7, 257, &layout(4)).unwrap();
+        store.learn_template(&latest, &scope, 7, 257, &layout(4), &Stamp::default()).unwrap();
         assert_eq!((store.scopes_evicted(), store.templates()), (1, 100));
         assert!(store.scope(&key(0)).is_none());
     }

@@ -15,18 +15,23 @@
 
 #![forbid(unsafe_code)]
 
+mod changes;
 mod clock;
 pub mod cursor;
 mod data_set;
 pub mod datagram;
 mod decoder;
+mod definitions;
 pub mod elements;
 pub mod error;
 mod exporter_store;
 mod ipfix;
+mod layouts;
+mod listing;
 mod netflow_v5;
 mod netflow_v9;
 mod options;
+mod order;
 pub mod packet;
 mod plan;
 pub mod protobuf;
@@ -36,6 +41,7 @@ mod session;
 mod sets;
 pub mod sflow;
 mod shared_fields;
+mod sharing;
 pub mod sink;
 pub mod statistics;
 pub mod template;
@@ -45,8 +51,12 @@ pub use datagram::{Datagram, DecoderOptions, ExporterName, Extent, ZoneId};
 pub use decoder::{Decoder, Verdict};
 pub use error::{Malformed, Reason};
 pub use exporter_store::{ExporterStore, ScopeKey, StoreLimits};
+pub use listing::{ExporterView, Heard, ScopeView, TemplateView};
+pub use options::{Learnt, SharedOptions};
+pub use order::Order;
 pub use plan::Plan;
 pub use protobuf::{Delimiting, RecordBuffer};
 pub use protocol::Protocol;
+pub use sharing::{Imported, Refused, Share, SharedDefinition, SharedScope};
 pub use sink::{Sink, Stream, WireRecord, WireSample};
 pub use statistics::Statistics;

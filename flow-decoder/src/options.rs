@@ -12,68 +12,143 @@ use crate::sink::WireRecord;
 /// Selectors kept for one domain; beyond it new ones are ignored.
 const MAX_SELECTORS: usize = 1024;
 
+/// A value and when it was learnt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Learnt {
+    /// When, milliseconds since 1970; see [`Order::time`](crate::Order::time).
+    pub time: u64,
+    /// What: a rate, or milliseconds since 1970. 0 is unknown.
+    pub value: u64,
+}
+
+impl Learnt {
+    /// Takes over a value that was said here, now. Its time is after that of the value it replaces, so that it wins elsewhere.
+    fn say(&mut self, value: u64, time: u64) {
+        if value != 0 && value != self.value {
+            *self = Self { time: time.max(self.time + 1), value };
+        }
+    }
+
+    /// Takes over what was said elsewhere, where it is later; says whether the value differs from before.
+    fn merge(&mut self, other: Self) -> bool {
+        let before = self.value;
+        if other.value != 0 {
+            *self = (*self).max(other);
+        }
+        self.value != before
+    }
+}
+
 /// Exporter state of one observation domain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct OptionsState {
-    /// Sampling rate that holds where no selector says otherwise; 0 is unknown.
-    domain_rate: u64,
+    /// Sampling rate that holds where no selector says otherwise.
+    domain_rate: Learnt,
     /// Sampling rates by sampler or selector id.
-    selector_rates: HashMap<u64, u64>,
-    /// systemInitTimeMilliseconds (160), ms since 1970; 0 is unknown.
-    boot_ms: u64,
+    selector_rates: HashMap<u64, Learnt>,
+    /// systemInitTimeMilliseconds (160), ms since 1970.
+    boot_ms: Learnt,
 }
 
 impl OptionsState {
     /// Rate that holds for the whole domain; 0 where none was announced.
     pub(crate) fn domain_rate(&self) -> u64 {
-        self.domain_rate
+        self.domain_rate.value
     }
 
     /// Rate of a selector, else the domain's.
     pub(crate) fn rate_of(&self, selector: u64) -> u64 {
-        self.selector_rates.get(&selector).copied().unwrap_or(self.domain_rate)
+        self.selector_rates.get(&selector).map_or(self.domain_rate.value, |rate| rate.value)
     }
 
     /// Start time of the exporter, ms since 1970; 0 where none was announced.
     pub(crate) fn boot_ms(&self) -> u64 {
-        self.boot_ms
+        self.boot_ms.value
     }
 
     /// Whether the state says already what `meaning` says.
     pub(crate) fn knows(&self, meaning: &Meaning) -> bool {
         let rate = match (meaning.rate, meaning.selector) {
             (0, _) => true,
-            (rate, Some(selector)) => {
-                let known = self.selector_rates.get(&selector);
-                known == Some(&rate) || (known.is_none() && self.selector_rates.len() >= MAX_SELECTORS)
-            }
-            (rate, None) => rate == self.domain_rate,
+            (rate, Some(selector)) => match self.selector_rates.get(&selector) {
+                Some(known) => known.value == rate,
+                None => self.selector_rates.len() >= MAX_SELECTORS,
+            },
+            (rate, None) => rate == self.domain_rate.value,
         };
-        rate && (meaning.boot_ms == 0 || meaning.boot_ms == self.boot_ms)
+        rate && (meaning.boot_ms == 0 || meaning.boot_ms == self.boot_ms.value)
     }
 
-    /// Takes over what `meaning` says.
-    pub(crate) fn apply(&mut self, meaning: &Meaning) {
-        match (meaning.rate, meaning.selector) {
-            (0, _) => {}
-            (rate, Some(selector)) => {
-                if self.selector_rates.len() < MAX_SELECTORS || self.selector_rates.contains_key(&selector) {
-                    self.selector_rates.insert(selector, rate);
+    /// Takes over what `meaning` says, at `time` (ms since 1970).
+    pub(crate) fn apply(&mut self, meaning: &Meaning, time: u64) {
+        match meaning.selector {
+            _ if meaning.rate == 0 => {}
+            Some(selector) => {
+                if let Some(rate) = self.rate_entry(selector) {
+                    rate.say(meaning.rate, time);
                 }
             }
-            (rate, None) => self.domain_rate = rate,
+            None => self.domain_rate.say(meaning.rate, time),
         }
-        if meaning.boot_ms != 0 {
-            self.boot_ms = meaning.boot_ms;
-        }
+        self.boot_ms.say(meaning.boot_ms, time);
     }
 
-    /// Takes over all that `news` says.
-    pub(crate) fn merge(&mut self, news: &Self) {
-        for (&selector, &rate) in &news.selector_rates {
-            self.apply(&Meaning { rate, selector: Some(selector), boot_ms: 0 });
+    /// Takes over all that the news of a set say.
+    pub(crate) fn apply_all(&mut self, news: &Self) {
+        for (&selector, rate) in &news.selector_rates {
+            self.apply(&Meaning { rate: rate.value, selector: Some(selector), boot_ms: 0 }, rate.time);
         }
-        self.apply(&Meaning { rate: news.domain_rate, selector: None, boot_ms: news.boot_ms });
+        let Self { domain_rate, boot_ms, .. } = news;
+        self.domain_rate.say(domain_rate.value, domain_rate.time);
+        self.boot_ms.say(boot_ms.value, boot_ms.time);
+    }
+
+    /// Takes over what other nodes have learnt, each value where it is later than the own; says whether any changed.
+    pub(crate) fn merge(&mut self, shared: &SharedOptions) -> bool {
+        let mut changed = self.domain_rate.merge(shared.domain_rate);
+        changed |= self.boot_ms.merge(shared.boot_ms);
+        for &(selector, rate) in shared.selector_rates.iter().filter(|(_, rate)| rate.value != 0) {
+            changed |= self.rate_entry(selector).is_some_and(|known| known.merge(rate));
+        }
+        changed
+    }
+
+    /// The state as others are told of it.
+    pub(crate) fn shared(&self) -> SharedOptions {
+        let mut selector_rates: Vec<_> = self.selector_rates.iter().map(|(id, rate)| (*id, *rate)).collect();
+        selector_rates.sort_unstable();
+        SharedOptions { domain_rate: self.domain_rate, selector_rates, boot_ms: self.boot_ms }
+    }
+
+    fn rate_entry(&mut self, selector: u64) -> Option<&mut Learnt> {
+        if self.selector_rates.len() >= MAX_SELECTORS {
+            return self.selector_rates.get_mut(&selector);
+        }
+        Some(self.selector_rates.entry(selector).or_default())
+    }
+}
+
+/// Options state of a domain as nodes tell each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SharedOptions {
+    /// Sampling rate that holds where no selector says otherwise.
+    pub domain_rate: Learnt,
+    /// Sampling rates by NetFlow v9's sampler id or PSAMP's selector id, sorted by it.
+    pub selector_rates: Vec<(u64, Learnt)>,
+    /// When the exporter started (systemInitTimeMilliseconds), milliseconds since 1970.
+    pub boot_ms: Learnt,
+}
+
+impl SharedOptions {
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        self.domain_rate.value == 0 && self.boot_ms.value == 0 && self.selector_rates.is_empty()
+    }
+
+    /// The time of the latest value, ms since 1970.
+    pub(crate) fn latest(&self) -> u64 {
+        let rates = self.selector_rates.iter().map(|(_, rate)| rate.time);
+        rates.chain([self.domain_rate.time, self.boot_ms.time]).max().unwrap_or(0)
     }
 }
 
@@ -219,13 +294,28 @@ mod tests {
     #[test]
     fn selectors_come_before_the_domain_and_are_bounded() {
         let mut state = OptionsState::default();
-        state.apply(&Meaning { rate: 10, ..Meaning::default() });
+        state.apply(&Meaning { rate: 10, ..Meaning::default() }, 1);
         for selector in 0..2 * MAX_SELECTORS as u64 {
             let meaning = Meaning { rate: selector + 1, selector: Some(selector), boot_ms: 0 };
-            state.apply(&meaning);
+            state.apply(&meaning, 1);
             assert!(state.knows(&meaning), "knowing what cannot be kept avoids asking again");
         }
         assert_eq!((state.rate_of(5), state.rate_of(5000), state.domain_rate()), (6, 10, 10));
         assert_eq!(state.selector_rates.len(), MAX_SELECTORS);
+    }
+
+    #[test]
+    fn the_later_value_wins_in_whichever_order_nodes_hear_of_it() {
+        let mut early = OptionsState::default();
+        early.apply(&Meaning { rate: 10, selector: Some(1), boot_ms: 5 }, 100);
+        let mut late = OptionsState::default();
+        late.apply(&Meaning { rate: 20, selector: Some(1), boot_ms: 0 }, 200);
+        let (first, second) = (early.shared(), late.shared());
+        assert!(early.merge(&second) && !early.merge(&first));
+        assert!(late.merge(&first), "the boot time is news");
+        assert_eq!(early, late);
+        assert_eq!((late.rate_of(1), late.boot_ms()), (20, 5));
+        late.apply(&Meaning { rate: 30, selector: Some(1), boot_ms: 0 }, 150);
+        assert!(early.merge(&late.shared()), "what is said here is later than what it replaces");
     }
 }

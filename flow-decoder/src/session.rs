@@ -3,9 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::definitions::{Lookup, Mark};
 use crate::error::Reason;
-use crate::exporter_store::{ExporterStore, Learned, Lookup, Scope, ScopeKey, ScopeState};
+use crate::exporter_store::{ExporterStore, Learned, Scope, ScopeKey, ScopeState};
+use crate::layouts::Layout;
 use crate::options::{Meaning, OptionsState};
+use crate::order::Stamp;
 use crate::plan::Plan;
 use crate::template::{FieldSpecifier, Template, TemplateKind};
 
@@ -32,8 +35,18 @@ pub(crate) struct Session {
     key: SessionKey,
     scope: Option<Arc<Scope>>,
     state: Arc<ScopeState>,
-    /// Plans looked up in `state`, so that a data set costs no hashing.
-    resolved: Vec<(u16, Arc<Plan>)>,
+    /// Plans looked up in `state`, by template id, so that a data set costs no hashing.
+    resolved: Vec<Known>,
+}
+
+/// A template that data of this session has come by.
+#[derive(Debug)]
+struct Known {
+    id: u16,
+    plan: Arc<Plan>,
+    layout: Arc<Layout>,
+    /// Whether it is known that data decodes by it.
+    proven: bool,
 }
 
 /// Why a data set has no plan, or where it is in the session.
@@ -64,7 +77,7 @@ impl Session {
     }
 
     pub(crate) fn plan(&self, at: usize) -> &Plan {
-        &self.resolved[at].1
+        &self.resolved[at].plan
     }
 
     /// Takes over the scope's latest state.
@@ -79,53 +92,82 @@ impl Session {
 
     /// The plan of a data set.
     pub(crate) fn resolve(&mut self, set: u16) -> Resolved {
-        if let Some(at) = self.resolved.iter().position(|(id, _)| *id == set) {
-            return Resolved::At(at);
-        }
+        let at = match self.resolved.binary_search_by_key(&set, |known| known.id) {
+            Ok(at) => return Resolved::At(at),
+            Err(at) => at,
+        };
         match self.state.lookup(set, self.key.port) {
-            Lookup::Plan(plan) => {
-                self.resolved.push((set, plan.clone()));
-                Resolved::At(self.resolved.len() - 1)
+            Lookup::Found(definition) => {
+                let layout = definition.layout.clone();
+                let (plan, proven) = (layout.plan().clone(), definition.is(Mark::Proven));
+                self.resolved.insert(at, Known { id: set, plan, layout, proven });
+                Resolved::At(at)
             }
             Lookup::Conflict => Resolved::Rejected(Reason::TemplateConflict),
             Lookup::Unknown => Resolved::Rejected(Reason::NoTemplate),
         }
     }
 
+    /// Notes that a set has decoded by the plan at `at`.
+    #[inline]
+    pub(crate) fn prove(&mut self, store: &ExporterStore, at: usize) {
+        if !self.resolved[at].proven {
+            self.prove_first(store, at);
+        }
+    }
+
+    #[cold]
+    fn prove_first(&mut self, store: &ExporterStore, at: usize) {
+        let known = &mut self.resolved[at];
+        known.proven = true;
+        if let Some(scope) = &self.scope {
+            store.proven(&self.key.scope, scope, known.id, &known.layout);
+        }
+    }
+
+    /// Lets others know that data of this session waits for a template.
+    #[cold]
+    pub(crate) fn want(&self, store: &ExporterStore, set: u16, now_ns: u64) {
+        store.changes().want(&self.key.scope, set, now_ns);
+    }
+
     /// Takes a template record off the wire. A refresh that changes nothing takes no lock and allocates nothing.
     pub(crate) fn announce(
         &mut self,
         store: &ExporterStore,
-        now_ns: u64,
+        stamp: &Stamp,
         id: u16,
         kind: TemplateKind,
         fields: &[FieldSpecifier],
     ) -> Result<Learned, Reason> {
-        if let Some(plan) = self.state.announced(id, self.key.port)
-            && plan.template().kind() == kind
-            && plan.template().fields() == fields
+        if let Some(definition) = self.state.announced(id, self.key.port)
+            && definition.layout.template().kind() == kind
+            && definition.layout.template().fields() == fields
         {
+            definition.seen_at(stamp.received_s());
+            definition.mark(Mark::Received);
             return Ok(Learned::Unchanged);
         }
-        let template = Template::new(kind, fields)?;
-        let scope = self.scope.get_or_insert_with(|| store.scope_or_new(&self.key.scope, now_ns));
-        let learned = store.learn_template(&self.key.scope, scope, self.key.port, id, &template);
+        let template = Arc::new(Template::new(kind, fields)?);
+        let key = &self.key.scope;
+        let scope = self.scope.get_or_insert_with(|| store.scope_or_new(key, stamp.received_ns));
+        let learned = store.learn_template(key, scope, self.key.port, id, &template, stamp);
         self.follow();
         learned
     }
 
     /// Adds to `news` what an options record says, from the first on that says something new. They are learnt together, so
     /// that a set of records which contradict each other costs no more than one.
-    pub(crate) fn note(&self, news: &mut Option<OptionsState>, meaning: &Meaning) {
+    pub(crate) fn note(&self, news: &mut Option<OptionsState>, meaning: &Meaning, stamp: &Stamp) {
         if news.is_some() || !self.state.options.knows(meaning) {
-            news.get_or_insert_default().apply(meaning);
+            news.get_or_insert_default().apply(meaning, stamp.time);
         }
     }
 
     /// Lets all decoders know what the options records of a set have said.
     pub(crate) fn learn(&self, store: &ExporterStore, news: &OptionsState) {
         if let Some(scope) = &self.scope {
-            store.learn_options(scope, news);
+            store.learn_options(&self.key.scope, scope, news);
         }
     }
 }

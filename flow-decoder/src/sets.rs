@@ -15,6 +15,7 @@ use crate::data_set::{MessageHeader, Records};
 use crate::datagram::Context;
 use crate::error::{Malformed, Path, Reason};
 use crate::exporter_store::{ExporterStore, Learned};
+use crate::order::Stamp;
 use crate::plan::{Located, Scene};
 use crate::protocol::Protocol;
 use crate::session::{Resolved, Session};
@@ -44,6 +45,7 @@ pub(crate) struct Message<'a> {
     pub(crate) protocol: Protocol,
     pub(crate) header: MessageHeader,
     pub(crate) clock: Clock,
+    pub(crate) stamp: Stamp,
     pub(crate) store: &'a ExporterStore,
 }
 
@@ -142,7 +144,7 @@ impl Message<'_> {
                 Ok(TemplateRecord::Template { id, kind }) => {
                     context.statistics.templates.received += 1;
                     let path = Path { template: Some(id), ..path };
-                    match self.announce(context, session, id, kind, fields) {
+                    match self.announce(session, id, kind, fields) {
                         Ok(Learned::Changed) => context.statistics.templates.changed += 1,
                         Ok(Learned::Unchanged) => {}
                         Err(reason) => context.damaged(Malformed::at(reason, at), path),
@@ -158,9 +160,8 @@ impl Message<'_> {
         }
     }
 
-    fn announce<S: Sink>(
+    fn announce(
         &self,
-        context: &Context<'_, S>,
         session: &mut Session,
         id: u16,
         kind: TemplateKind,
@@ -169,7 +170,7 @@ impl Message<'_> {
         if id < FIRST_TEMPLATE {
             return Err(Reason::TemplateId);
         }
-        session.announce(self.store, context.datagram.received_ns, id, kind, fields)
+        session.announce(self.store, &self.stamp, id, kind, fields)
     }
 
     fn data_set<S: Sink>(
@@ -187,6 +188,7 @@ impl Message<'_> {
                 if reason == Reason::TemplateConflict {
                     context.statistics.templates.conflicts += 1;
                 }
+                session.want(self.store, set.id, context.datagram.received_ns);
                 return context.set_rejected(Malformed::at(reason, set.body.offset()), path);
             }
         };
@@ -197,10 +199,13 @@ impl Message<'_> {
         let scene = Scene { payload: context.datagram.payload, clock: &clock, options, shared };
         let records = Records { plan, scene, set: Some(set.id), header: self.header };
         let mut news = None;
-        let learn = |meaning: &_| session.note(&mut news, meaning);
+        let learn = |meaning: &_| session.note(&mut news, meaning, &self.stamp);
         match (records.decode(context, &mut workspace.located, set.body, learn), set.cut) {
             (_, Some(error)) => context.set_rejected(error, path),
-            (Ok(()), None) => context.statistics.sets.decoded += 1,
+            (Ok(()), None) => {
+                context.statistics.sets.decoded += 1;
+                session.prove(self.store, at);
+            }
             (Err((error, inner)), None) => context.set_rejected(error.within(inner), path),
         }
         if let Some(news) = &news {

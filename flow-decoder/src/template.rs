@@ -17,7 +17,7 @@ pub const MAX_FIELDS: usize = 1024;
 pub const MAX_EMPTY_FIELDS: usize = 16;
 
 /// What records by a template are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TemplateKind {
     /// Flow records.
     Data,
@@ -26,7 +26,7 @@ pub enum TemplateKind {
 }
 
 /// One field of a template.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FieldSpecifier {
     /// Enterprise number; 0 for IANA's elements and for NetFlow v9 types.
     pub pen: u32,
@@ -59,8 +59,8 @@ impl FieldSpecifier {
     }
 }
 
-/// A validated template.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// A validated template. Templates have a total order, so that of two nobody knows which is the later all nodes take the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Template {
     kind: TemplateKind,
     fields: Box<[FieldSpecifier]>,

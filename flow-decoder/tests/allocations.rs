@@ -1,43 +1,18 @@
 //! In steady state a datagram is decoded without allocating, whatever it holds.
-#![allow(unsafe_code, reason = "an allocator that counts has to be one")]
 
 mod capture;
+mod counting;
 mod wire;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use counting::allocations;
 use flow_decoder::{
     Datagram, Decoder, DecoderOptions, Delimiting, ExporterStore, RecordBuffer, Sink, StoreLimits, Stream,
     ZoneId,
 };
 use wire::{Message, field, v5, v5_record, varlen, vendor};
-
-thread_local! {
-    /// Allocations of this thread: the test harness has threads of its own.
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call is passed on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// Batches that are used again once they are full.
 struct Batches([RecordBuffer; Stream::COUNT]);
@@ -73,9 +48,9 @@ fn assert_no_allocations(what: &str, datagrams: &[(SocketAddr, Vec<u8>)]) {
     for _ in 0..3 {
         pass();
     }
-    let before = ALLOCATIONS.get();
+    let before = allocations();
     let records = pass();
-    assert_eq!(ALLOCATIONS.get() - before, 0, "{what}: {records} records of {} datagrams", datagrams.len());
+    assert_eq!(allocations() - before, 0, "{what}: {records} records of {} datagrams", datagrams.len());
     assert!(records > 0, "{what}");
 }
 
@@ -86,9 +61,9 @@ fn from_one_exporter(datagrams: Vec<Vec<u8>>) -> Vec<(SocketAddr, Vec<u8>)> {
 
 #[test]
 fn the_counter_counts() {
-    let before = ALLOCATIONS.get();
+    let before = allocations();
     drop(std::hint::black_box(vec![1]));
-    assert_eq!(ALLOCATIONS.get() - before, 1);
+    assert_eq!(allocations() - before, 1);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Template to plan.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::fixed::FixedStep;
 use super::mapping::{FIRST, MPLS_LABELS, Mapping, SECOND, STAND_INS};
@@ -32,7 +33,8 @@ struct Place<'a> {
 
 impl Plan {
     /// Compiles a template.
-    pub fn compile(template: Template) -> Self {
+    pub fn compile(template: impl Into<Arc<Template>>) -> Self {
+        let template = template.into();
         let places = places(&template);
         let mut candidates = candidates(&places);
         drop_stand_ins(&mut candidates);
@@ -76,6 +78,7 @@ impl Plan {
             etype_from,
             constants,
             sampling,
+            record_len: template.min_record_len(),
             template,
         }
     }

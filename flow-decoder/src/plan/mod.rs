@@ -16,6 +16,8 @@ mod step;
 
 pub(crate) use run::{Located, Scene};
 
+use std::sync::Arc;
+
 use self::fixed::FixedStep;
 use self::step::Step;
 use crate::template::Template;
@@ -23,7 +25,9 @@ use crate::template::Template;
 /// A template and the steps that decode its records.
 #[derive(Debug)]
 pub struct Plan {
-    template: Template,
+    template: Arc<Template>,
+    /// Octets of a record, at least.
+    record_len: usize,
     /// Quick steps, where records have a fixed length.
     fixed: Box<[FixedStep]>,
     /// All other steps.

@@ -83,7 +83,7 @@ impl Plan {
     #[inline]
     pub(crate) fn encode_fixed(&self, scene: &Scene<'_>, start: usize, out: &mut RecordWriter<'_>) {
         out.raw(scene.shared);
-        let end = start + self.template.min_record_len();
+        let end = start + self.record_len;
         let record = scene.payload.get(start..end).unwrap_or_default();
         let mut room = out.room(self.fixed.len());
         for step in &self.fixed {
