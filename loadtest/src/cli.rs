@@ -11,6 +11,7 @@ use crate::demo::{self, DemoArgs};
 use crate::generate::{self, RunArgs};
 use crate::measure::{self, MeasureArgs};
 use crate::replay::{self, ReplayArgs};
+use crate::spread::{self, SpreadArgs};
 use crate::verify::{self, VerifyArgs};
 
 /// Exporter simulator, replayer and end-to-end verifier for Catchment.
@@ -27,6 +28,8 @@ enum Command {
     Run(RunArgs),
     /// Send the datagrams of captures (pcap, pcapng) again
     Replay(ReplayArgs),
+    /// Share the datagrams for a virtual address among nodes, keeping their source addresses (needs root)
+    Spread(SpreadArgs),
     /// Consume what a run sent from Kafka and account for every record and every value
     Verify(VerifyArgs),
     /// Measure what a record costs a node: its records per second of CPU time, end to end
@@ -63,6 +66,11 @@ impl Command {
                 let report = replay::run(&args, &stopped)?;
                 print_line("replay", &report)?;
                 Ok(report.send_errors == 0)
+            }
+            Self::Spread(args) => {
+                let ledger = spread::run(&args, &stopped)?;
+                print_line("spread", &ledger)?;
+                Ok(ledger.is_balanced() && ledger.errors == 0)
             }
             Self::Verify(args) => {
                 let report = verify::run(&args, &stopped)?;

@@ -125,7 +125,7 @@ impl Transmitter {
 }
 
 /// Tries again after a signal, and while a device queue is full: the driver frees it without our doing.
-fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
+pub(crate) fn retry<T>(mut call: impl FnMut() -> nix::Result<T>) -> nix::Result<T> {
     const FULL_QUEUE_TRIES: u32 = 1_000;
     let mut full = 0;
     loop {
