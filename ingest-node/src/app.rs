@@ -2,13 +2,13 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Cli;
-use crate::config::{Config, Loaded};
+use crate::config::Loaded;
 use crate::http;
 use crate::ledger::Ledger;
 use crate::logging::Logging;
@@ -34,15 +34,16 @@ pub fn run(cli: &Cli, loaded: &Loaded) -> anyhow::Result<()> {
         .enable_all()
         .build()
         .context("cannot start the control threads")?;
-    let ledger = runtime.block_on(serve(cli, &loaded.config, &logging))?;
+    let ledger = runtime.block_on(serve(cli, loaded, logging))?;
     runtime.shutdown_background();
     report(&ledger);
     Ok(())
 }
 
-async fn serve(cli: &Cli, config: &Config, logging: &Logging) -> anyhow::Result<Ledger> {
+async fn serve(cli: &Cli, loaded: &Loaded, logging: Logging) -> anyhow::Result<Ledger> {
     let mut signals = Signals::open().context("cannot watch for signals")?;
-    let node = Arc::new(Node::open(config)?);
+    let config = &loaded.config;
+    let node = Arc::new(Node::open(loaded.clone(), logging)?);
     let listener = http::bind(config.node.http).await?;
     tracing::info!(address = %listener.local_addr()?, "serving http");
     tokio::spawn(http::serve(listener, node.clone()));
@@ -54,48 +55,28 @@ async fn serve(cli: &Cli, config: &Config, logging: &Logging) -> anyhow::Result<
     tokio::spawn(upkeep(node.clone()));
     node.start().context("cannot start a worker thread")?;
 
-    loop {
+    let drain = loop {
         tokio::select! {
-            _ = signals.terminate.recv() => {
-                tracing::info!(signal = "SIGTERM", "stopping");
-                break;
-            }
-            _ = signals.interrupt.recv() => {
-                tracing::info!(signal = "SIGINT", "stopping");
-                break;
-            }
-            () = node.output().closed() => {
-                tracing::info!("stopping: the reader of the output has left");
-                break;
-            }
-            _ = signals.reload.recv() => reload(cli, &node, logging),
+            drain = node.drain_begun() => break drain,
+            _ = signals.terminate.recv() => { node.begin_drain("SIGTERM"); }
+            _ = signals.interrupt.recv() => { node.begin_drain("SIGINT"); }
+            () = node.output().closed() => { node.begin_drain("the reader of the output has left"); }
+            _ = signals.reload.recv() => reload(cli, &node),
         }
-    }
-    node.stopping();
-    let (sources_until, output_until) = deadlines(config, Instant::now());
+    };
     let draining = node.clone();
-    tokio::task::spawn_blocking(move || draining.drain(sources_until, output_until)).await?;
+    tokio::task::spawn_blocking(move || draining.drain(&drain)).await?;
     Ok(node.status().ledger)
 }
 
-/// Until when sources may read, and until when the output may deliver: the flush has the last part of the whole time.
-fn deadlines(config: &Config, now: Instant) -> (Instant, Instant) {
-    let whole = config.node.shutdown_timeout;
-    let flush = config.kafka.flush_timeout.min(whole / 2);
-    (now + (whole - flush), now + whole)
-}
-
 /// Takes over what can change without a restart from the same file, environment and arguments.
-fn reload(cli: &Cli, node: &Node, logging: &Logging) {
+fn reload(cli: &Cli, node: &Node) {
     match cli.load_config() {
         Err(error) => tracing::error!("configuration not reloaded: {error}"),
-        Ok(loaded) => {
-            logging.set_level(loaded.config.log.level);
-            match node.set_config(&loaded.config) {
-                Ok(()) => tracing::info!("configuration reloaded"),
-                Err(needed) => tracing::warn!("configuration not reloaded: {needed}"),
-            }
-        }
+        Ok(loaded) => match node.reload(loaded) {
+            Ok(()) => tracing::info!("configuration reloaded"),
+            Err(refused) => tracing::warn!("configuration not reloaded: {refused}"),
+        },
     }
 }
 

@@ -3,7 +3,7 @@
 //! ```text
 //! /livez          200 "alive"           503 "stuck: ..."                 a restart would help
 //! /readyz         200 "ready"           503 "not ready: REASON" lines    send datagrams here, or not
-//! /health         200 or 503 as /readyz, JSON: readiness, sources, output
+//! /health         200 or 503 as /readyz, JSON: why it is not ready, what is degraded, sources, output
 //! /metrics        Prometheus text       /metrics.json   the whole status, the ledger under `ledger`
 //! ```
 
@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use crate::node::Node;
 use crate::output::OutputHealth;
 use crate::source::SourceHealth;
-use crate::status::{Liveness, Readiness};
+use crate::status::{Health, HealthStatus, Liveness};
 
 /// Content type of Prometheus' text format.
 const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -61,17 +61,19 @@ async fn livez(State(node): State<Arc<Node>>) -> Response {
 }
 
 async fn readyz(State(node): State<Arc<Node>>) -> Response {
-    let readiness = node.status().readiness;
-    (code(&readiness), readiness.to_string()).into_response()
+    let health = node.status().health;
+    (code(&health), health.to_string()).into_response()
 }
 
 async fn health(State(node): State<Arc<Node>>) -> Response {
     #[derive(Serialize)]
-    struct Health {
+    struct Detail {
         node: String,
         version: &'static str,
+        status: HealthStatus,
         ready: bool,
-        reasons: Readiness,
+        #[serde(flatten)]
+        health: Health,
         sources: Vec<Source>,
         output: OutputHealth,
     }
@@ -86,16 +88,17 @@ async fn health(State(node): State<Arc<Node>>) -> Response {
     let status = node.status();
     let sources =
         status.sources.into_iter().map(|source| Source { name: source.name, health: source.health });
-    let code = code(&status.readiness);
-    let health = Health {
+    let code = code(&status.health);
+    let detail = Detail {
         node: status.node,
         version: status.version,
-        ready: status.readiness.is_ready(),
-        reasons: status.readiness,
+        status: status.health.status(),
+        ready: status.health.is_ready(),
+        health: status.health,
         sources: sources.collect(),
         output: status.output,
     };
-    (code, Json(health)).into_response()
+    (code, Json(detail)).into_response()
 }
 
 async fn metrics(State(node): State<Arc<Node>>) -> Response {
@@ -107,6 +110,6 @@ async fn metrics_json(State(node): State<Arc<Node>>) -> Response {
     Json(node.status()).into_response()
 }
 
-fn code(readiness: &Readiness) -> StatusCode {
-    if readiness.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+fn code(health: &Health) -> StatusCode {
+    if health.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }

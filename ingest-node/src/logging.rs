@@ -7,8 +7,8 @@ use tracing_subscriber::{Layer as _, Registry, fmt, reload};
 
 use crate::config::{Log, LogFormat, LogLevel};
 
-/// The process's log.
-#[derive(Debug)]
+/// The process's log; cheap to clone.
+#[derive(Clone, Debug)]
 pub struct Logging {
     level: reload::Handle<LevelFilter, Registry>,
 }

@@ -167,7 +167,7 @@ impl Metrics {
     fn draw(&self, status: &Status) {
         self.gauge(BUILD_INFO, [status.version.into()], 1.0);
         self.gauge(START_TIME, [], status.started_unix_seconds);
-        self.gauge(READY, [], f64::from(u8::from(status.readiness.is_ready())));
+        self.gauge(READY, [], f64::from(u8::from(status.health.is_ready())));
         self.gauge(OUTPUT_UP, [], f64::from(u8::from(status.output.is_ready())));
         self.counter(PRODUCERS_REPLACED, [], status.replaced_producers);
         self.gauge(SPOOL_BYTES, [], 0.0);

@@ -3,6 +3,8 @@
 //! A source owns its inputs and threads; it hands finished batches to the output by itself. The node starts and drains it,
 //! changes its settings, and draws metrics, health and the ledger from what it says about itself. Flow is the first.
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use flow_decoder::Statistics;
@@ -36,6 +38,9 @@ pub trait Source: Send + Sync {
     /// What it has counted.
     fn statistics(&self) -> SourceStatistics;
 
+    /// What each exporter has sent, as far as it is counted. In no order.
+    fn exporters(&self) -> Vec<ExporterLoad>;
+
     /// Whether it works.
     fn health(&self) -> SourceHealth;
 
@@ -51,6 +56,50 @@ pub struct RestartNeeded {
     pub keys: Vec<&'static str>,
 }
 
+/// A name that no source has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no source is named `{name}`{}; there is: {}", suggestion(.nearest), .known.join(", "))]
+pub struct UnknownSource {
+    /// What was asked for.
+    pub name: String,
+    /// What may have been meant.
+    pub nearest: Option<&'static str>,
+    /// All there are.
+    pub known: Vec<&'static str>,
+}
+
+impl UnknownSource {
+    /// Edits that a slip may have.
+    const SLIP: usize = 3;
+
+    /// `name` is none of `known`.
+    pub fn new(name: &str, known: &[&'static str]) -> Self {
+        let distance = |other: &str| strsim::damerau_levenshtein(&name.to_lowercase(), other);
+        let nearest = known.iter().copied().min_by_key(|other| distance(other));
+        let nearest = nearest.filter(|other| distance(other) <= Self::SLIP.min(other.len() - 1));
+        Self { name: name.to_owned(), nearest, known: known.to_vec() }
+    }
+}
+
+fn suggestion(nearest: &Option<&str>) -> String {
+    nearest.map(|name| format!(", did you mean `{name}`?")).unwrap_or_default()
+}
+
+/// What one exporter sent to a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExporterLoad {
+    /// Zone of the listener.
+    pub zone: Arc<str>,
+    /// Its address.
+    pub exporter: IpAddr,
+    /// Datagrams.
+    pub datagrams: u64,
+    /// Their payload octets.
+    pub bytes: u64,
+    /// Records decoded from them.
+    pub records: u64,
+}
+
 /// What a source has counted since it was made.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct SourceStatistics {
@@ -59,6 +108,8 @@ pub struct SourceStatistics {
     /// What its decoders counted. Their `datagrams` and the inputs' `datagrams` are counted apart; both are in the ledger.
     #[serde(skip)]
     pub decoded: Statistics,
+    /// Exporters of which it knows or counts something.
+    pub exporters: usize,
     /// Templates that are known.
     pub templates: usize,
     /// Scopes (exporter, version, domain) that are known.
@@ -90,12 +141,21 @@ pub struct InputStatistics {
     pub buffer_usage: f64,
     /// Receive buffer of one socket, octets.
     pub receive_buffer: usize,
+    /// Its sockets.
+    pub sockets: usize,
+    /// Exporters that may send to it, as prefixes; empty: all.
+    pub allow: Vec<String>,
 }
 
 impl SourceStatistics {
     /// Datagrams read, all inputs together.
     pub fn received(&self) -> u64 {
         self.inputs.iter().map(|input| input.datagrams).sum()
+    }
+
+    /// How full the fullest buffer of all inputs is, 0 to 1.
+    pub fn buffer_usage(&self) -> f64 {
+        self.inputs.iter().map(|input| input.buffer_usage).fold(0.0, f64::max)
     }
 
     /// Datagrams dropped by the kernel, all inputs together.
@@ -133,5 +193,21 @@ impl SourceHealth {
     /// Whether it takes datagrams.
     pub fn is_ready(&self) -> bool {
         self.state == SourceState::Running
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_source_names_the_nearest() {
+        let said = |name| UnknownSource::new(name, &["flow", "syslog"]).to_string();
+        assert_eq!(said("flwo"), "no source is named `flwo`, did you mean `flow`?; there is: flow, syslog");
+        assert_eq!(
+            said("Syslogs"),
+            "no source is named `Syslogs`, did you mean `syslog`?; there is: flow, syslog"
+        );
+        assert_eq!(said("quux-trap"), "no source is named `quux-trap`; there is: flow, syslog");
     }
 }

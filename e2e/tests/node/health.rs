@@ -39,7 +39,7 @@ fn a_node_without_its_broker_is_alive_and_not_ready() -> Result<()> {
     let health = node.get("/health")?;
     let detail: Value = serde_json::from_str(&health.body)?;
     ensure!(health.status == 503 && detail["ready"] == false, "{health:?}");
-    ensure!(detail["reasons"][0].as_str().is_some_and(|reason| reason.starts_with("output")), "{health:?}");
+    ensure!(detail["not_ready"][0].as_str().is_some_and(|reason| reason.starts_with("output")), "{health:?}");
     let healthcheck = healthcheck(&[&format!("node.http={}", node.http())])?;
     let said = String::from_utf8_lossy(&healthcheck.stdout);
     ensure!(healthcheck.status.code() == Some(1) && said.contains("not ready"), "{healthcheck:?}");

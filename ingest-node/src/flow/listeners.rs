@@ -110,8 +110,13 @@ impl AllowLists {
         Self(settings.listeners.iter().map(|listener| listener.allow.clone()).collect())
     }
 
+    /// Who may send to a listener.
+    pub(crate) fn list(&self, listener: usize) -> &[Prefix] {
+        self.0.get(listener).map_or(&[], Vec::as_slice)
+    }
+
     pub(crate) fn allows(&self, listener: usize, exporter: IpAddr) -> bool {
-        let list = self.0.get(listener).map_or(&[][..], Vec::as_slice);
+        let list = self.list(listener);
         list.is_empty() || list.iter().any(|prefix| prefix.contains(exporter))
     }
 }

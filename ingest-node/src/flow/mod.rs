@@ -8,6 +8,7 @@
 //! One thread and, per listener, one socket a worker. What exporters announce is in one store that all workers share.
 
 mod listeners;
+mod loads;
 mod report;
 mod worker;
 
@@ -22,12 +23,15 @@ use flow_decoder::{Decoder, DecoderOptions, ExporterName, ExporterStore, Statist
 use udp_receiver::BindError;
 
 use self::listeners::{AllowLists, Listener, Listeners};
+use self::loads::LoadCell;
 use self::report::ReportCell;
 use self::worker::Worker;
 use crate::config::{self, Config};
 use crate::metrics::BatchTimes;
 use crate::output::Output;
-use crate::source::{InputStatistics, RestartNeeded, Source, SourceHealth, SourceState, SourceStatistics};
+use crate::source::{
+    ExporterLoad, InputStatistics, RestartNeeded, Source, SourceHealth, SourceState, SourceStatistics,
+};
 
 /// A worker reports several times a second; one that has not for this long hangs.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
@@ -38,6 +42,7 @@ pub struct FlowSource {
     store: Arc<ExporterStore>,
     control: Arc<Control>,
     reports: Vec<Arc<ReportCell>>,
+    loads: Vec<Arc<LoadCell>>,
     workers: Mutex<Workers>,
     settings: config::FlowSource,
 }
@@ -112,9 +117,11 @@ impl FlowSource {
         let control = Arc::new(Control::new(AllowLists::of(&config.sources.flow)));
         let options = decoder_options(config, &listeners);
         let mut reports = Vec::new();
+        let mut loads = Vec::new();
         let mut ready = Vec::new();
         for (index, sockets) in sockets.into_iter().enumerate() {
             let report = Arc::new(ReportCell::default());
+            let load = Arc::new(LoadCell::default());
             ready.push(Worker::new(worker::Parts {
                 index,
                 sockets,
@@ -123,12 +130,25 @@ impl FlowSource {
                 sink: output.sink(index as u32),
                 control: control.clone(),
                 report: report.clone(),
+                load: load.clone(),
                 times: times.clone(),
             }));
             reports.push(report);
+            loads.push(load);
         }
         let workers = Mutex::new(Workers::Ready(ready));
-        Ok(Self { listeners, store, control, reports, workers, settings: config.sources.flow.clone() })
+        let settings = config.sources.flow.clone();
+        Ok(Self { listeners, store, control, reports, loads, workers, settings })
+    }
+
+    /// What exporters have announced.
+    pub fn store(&self) -> &Arc<ExporterStore> {
+        &self.store
+    }
+
+    /// Labels of the zones that `ZoneId` counts in the store.
+    pub fn zones(&self) -> Vec<Arc<str>> {
+        self.listeners.zone_labels()
     }
 
     /// The addresses it listens on, with the real ports.
@@ -190,7 +210,12 @@ impl Source for FlowSource {
     }
 
     fn statistics(&self) -> SourceStatistics {
+        let allow = self.control.allow.load();
         let mut inputs: Vec<_> = self.listeners().iter().map(Listener::statistics).collect();
+        for (index, input) in inputs.iter_mut().enumerate() {
+            input.sockets = self.reports.len();
+            input.allow = allow.list(index).iter().map(ToString::to_string).collect();
+        }
         let mut decoded = Statistics::default();
         let mut panics = 0;
         for report in self.reports.iter().map(|cell| cell.get()) {
@@ -204,10 +229,15 @@ impl Source for FlowSource {
             inputs,
             decoded,
             panics,
+            exporters: self.exporters().len(),
             templates: self.store.templates(),
             template_scopes: self.store.scopes(),
             template_scopes_evicted: self.store.scopes_evicted(),
         }
+    }
+
+    fn exporters(&self) -> Vec<ExporterLoad> {
+        loads::sum(&self.loads, &self.listeners.zone_labels())
     }
 
     fn health(&self) -> SourceHealth {

@@ -13,6 +13,7 @@ use flow_decoder::{Datagram, Decoder, Reason, Statistics, ZoneId};
 use udp_receiver::{Received, Receiver, ReceiverOptions, Socket, SocketProbe};
 
 use super::listeners::AllowLists;
+use super::loads::{LoadCell, Loads};
 use super::report::{Report, ReportCell, SocketReport};
 use super::{Control, Order};
 use crate::metrics::BatchTimes;
@@ -20,6 +21,8 @@ use crate::output::BatchSink;
 
 /// How often a worker reports.
 const REPORT_EVERY: Duration = Duration::from_millis(200);
+/// How often it reports what each exporter sent.
+const REPORT_LOADS_EVERY: Duration = Duration::from_secs(1);
 /// A drain ends when nothing has come for this long.
 const IDLE: Duration = Duration::from_secs(2);
 /// After an error of the sockets themselves, which a next read would meet again.
@@ -35,6 +38,7 @@ pub(super) struct Parts {
     pub(super) sink: BatchSink,
     pub(super) control: Arc<Control>,
     pub(super) report: Arc<ReportCell>,
+    pub(super) load: Arc<LoadCell>,
     pub(super) times: BatchTimes,
 }
 
@@ -48,11 +52,14 @@ pub(super) struct Worker {
     sink: BatchSink,
     control: Arc<Control>,
     report: Arc<ReportCell>,
+    loads: Loads,
+    load: Arc<LoadCell>,
     times: BatchTimes,
     /// Counted by decoders that a panic has ended.
     before: Statistics,
     panics: u64,
     reported: Instant,
+    loads_reported: Instant,
     /// When the last datagram came.
     busy: Instant,
     /// Whether a read since the drain began has found nothing. Before that the buffers may still hold what came while
@@ -72,10 +79,13 @@ impl Worker {
             sink: parts.sink,
             control: parts.control,
             report: parts.report,
+            loads: Loads::new(),
+            load: parts.load,
             times: parts.times,
             before: Statistics::default(),
             panics: 0,
             reported: now,
+            loads_reported: now,
             busy: now,
             emptied: false,
         }
@@ -96,6 +106,9 @@ impl Worker {
             let now = Instant::now();
             if now.duration_since(self.reported) >= REPORT_EVERY {
                 self.report(now);
+            }
+            if now.duration_since(self.loads_reported) >= REPORT_LOADS_EVERY {
+                self.report_loads(now);
             }
             let order = self.control.order();
             match order {
@@ -125,14 +138,14 @@ impl Worker {
 
     /// One read of all sockets, each datagram decoded into the open batches; says how many there were.
     fn read(&mut self, now: Instant) -> io::Result<u64> {
-        let Self { receiver, decoder, sink, zones, control, times, .. } = self;
+        let Self { receiver, decoder, sink, zones, loads, control, times, .. } = self;
         let timeout =
             sink.due().map_or(REPORT_EVERY, |due| due.saturating_duration_since(now)).min(REPORT_EVERY);
         let allow = control.allow.load();
         let mut began = None;
         let summary = receiver.receive(timeout, |received| {
             began.get_or_insert_with(Instant::now);
-            decode(&received, decoder, sink, zones, &allow);
+            decode(&received, decoder, sink, zones, loads, &allow);
         })?;
         if let Some(began) = began {
             let ended = Instant::now();
@@ -159,7 +172,14 @@ impl Worker {
             tracing::error!(worker = self.index, %error, "cannot count what is left in the sockets");
         }
         self.before.reject_unseen(Reason::Shutdown, self.receiver.total().discarded);
-        self.report(Instant::now());
+        let now = Instant::now();
+        self.report(now);
+        self.report_loads(now);
+    }
+
+    fn report_loads(&mut self, now: Instant) {
+        self.load.set(&self.loads);
+        self.loads_reported = now;
     }
 
     fn report(&mut self, now: Instant) {
@@ -186,6 +206,7 @@ fn decode(
     decoder: &mut Decoder,
     sink: &mut BatchSink,
     zones: &[ZoneId],
+    loads: &mut Loads,
     allow: &AllowLists,
 ) {
     #[cfg(test)]
@@ -196,14 +217,22 @@ fn decode(
         return;
     }
     sink.begin_datagram(exporter);
+    let zone = zones.get(received.listener).copied().unwrap_or_default();
     let datagram = Datagram {
         payload: received.payload,
         source: received.source,
-        zone: zones.get(received.listener).copied().unwrap_or_default(),
+        zone,
         received_ns: received.received_ns,
         truncated: received.truncated,
     };
+    let before = records(decoder);
     decoder.decode(&datagram, sink);
+    loads.count(zone, exporter, received.payload.len(), records(decoder) - before);
+}
+
+/// Records of all streams that a decoder has made.
+fn records(decoder: &Decoder) -> u64 {
+    decoder.statistics().records.iter().sum()
 }
 
 #[cfg(test)]
