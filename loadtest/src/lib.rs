@@ -10,6 +10,7 @@ pub mod cli;
 pub mod demo;
 pub mod duration;
 pub mod encode;
+pub mod exporter;
 pub mod generate;
 pub mod http;
 pub mod identity;

@@ -15,6 +15,7 @@ use crate::generate::{self, RunArgs, RunReport};
 use crate::node_ledger::Ledger;
 use crate::node_process::{self, NodeProcess};
 use crate::pacer::pause;
+use crate::targets::Spread;
 use crate::transmit::SendMode;
 use crate::verify::{self, Framing, SourceArgs, VerifyArgs, VerifyReport};
 use crate::workload::WorkloadArgs;
@@ -114,6 +115,7 @@ pub fn run(args: &MeasureArgs, stop: &dyn Fn() -> bool) -> anyhow::Result<Measur
         &RunArgs {
             workload: args.workload.clone(),
             target: vec![node.listener],
+            spread: Spread::Exporter,
             duration: None,
             rate: args.rate,
             send: args.send,
@@ -148,6 +150,7 @@ fn verification(args: &MeasureArgs, topic: String) -> VerifyArgs {
             idle: VERIFY_IDLE,
             zone: String::new(),
             drop_repeats: false,
+            node: Vec::new(),
         },
     }
 }

@@ -143,8 +143,8 @@ pub struct GeneratedFlow {
 }
 
 impl GeneratedFlow {
-    /// The record `number` of exporter `exporter`, which speaks `protocol`.
-    pub fn new(identities: Identities, protocol: Protocol, exporter: u32, number: u64) -> Self {
+    /// The record `number` of exporter `exporter`, which speaks `protocol`; the flow ended `end_ms` after the boot.
+    pub fn new(identities: Identities, protocol: Protocol, exporter: u32, number: u64, end_ms: u32) -> Self {
         let identity = identities.identity_of(exporter, number);
         let a = mix(identity);
         let b = mix(a);
@@ -154,7 +154,6 @@ impl GeneratedFlow {
             TCP => (TCP_PORTS, TCP_FLAGS[bits(a, 12, 2) as usize]),
             _ => (UDP_PORTS, 0),
         };
-        let end_ms = FIRST_FLOW_END_MS + number as u32;
         Self {
             addresses: addresses(identity, is_v6(protocol, number), bits(b, 0, 8)),
             src_port: SOURCE_PORT_BASE | (bits(a, 14, 6) << 8) as u16 | bits(identity, 48, 8) as u16,
@@ -233,7 +232,7 @@ mod tests {
     use super::*;
 
     fn flow(protocol: Protocol, number: u64) -> GeneratedFlow {
-        GeneratedFlow::new(Identities::new(7), protocol, 3, number)
+        GeneratedFlow::new(Identities::new(7), protocol, 3, number, FIRST_FLOW_END_MS)
     }
 
     #[test]

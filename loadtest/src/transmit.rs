@@ -11,6 +11,7 @@ use nix::sys::socket::{ControlMessage, MsgFlags, MultiHeaders, SockaddrStorage, 
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
+use crate::targets::Picker;
 use crate::train::Train;
 
 /// Messages in one `sendmmsg`.
@@ -72,15 +73,47 @@ impl Transmitter {
         self.sent
     }
 
-    /// Sends all datagrams of `train` in order. A datagram that the kernel refuses is counted and left out.
+    /// Sends all datagrams of `train` in order to one target. A datagram that the kernel refuses is counted and left out.
     pub fn send(&mut self, socket: &Socket, target: SocketAddr, train: &Train) -> Result<(), TransmitError> {
         match self.mode {
             SendMode::Gso => self.send_runs(socket, target, train),
             SendMode::Plain => {
-                self.send_messages(socket, target, train);
+                let targets = vec![Some(SockaddrStorage::from(target)); train.datagram_count().min(BATCH)];
+                self.send_messages(socket, |_| &targets, train);
                 Ok(())
             }
         }
+    }
+
+    /// As [`Transmitter::send`], each datagram to the one of `targets` that `picker` gives it. In GSO mode each target gets a
+    /// train of its own; in both, what goes to one target stays in order.
+    pub fn spread(
+        &mut self,
+        socket: &Socket,
+        targets: &[SocketAddr],
+        picker: &mut Picker,
+        train: &Train,
+    ) -> Result<(), TransmitError> {
+        if let Some(only) = picker.always() {
+            return self.send(socket, targets[only], train);
+        }
+        match self.mode {
+            SendMode::Gso => {
+                let mut parts: Vec<Train> = targets.iter().map(|_| Train::default()).collect();
+                for datagram in train.datagrams() {
+                    parts[picker.pick()].datagram(|bytes| bytes.extend_from_slice(datagram));
+                }
+                for (target, part) in targets.iter().zip(&parts) {
+                    self.send_runs(socket, *target, part)?;
+                }
+            }
+            SendMode::Plain => {
+                let picked = (0..train.datagram_count()).map(|_| Some(targets[picker.pick()].into()));
+                let picked: Vec<Option<SockaddrStorage>> = picked.collect();
+                self.send_messages(socket, |first| &picked[first..], train);
+            }
+        }
+        Ok(())
     }
 
     fn send_runs(&mut self, socket: &Socket, target: SocketAddr, train: &Train) -> Result<(), TransmitError> {
@@ -103,14 +136,20 @@ impl Transmitter {
         Ok(())
     }
 
-    fn send_messages(&mut self, socket: &Socket, target: SocketAddr, train: &Train) {
-        let target = [Some(SockaddrStorage::from(target)); BATCH];
+    /// `targets` gives those of a batch by the number of its first datagram.
+    fn send_messages<'a>(
+        &mut self,
+        socket: &Socket,
+        targets: impl Fn(usize) -> &'a [Option<SockaddrStorage>],
+        train: &Train,
+    ) {
         let payloads: Vec<[IoSlice<'_>; 1]> = train.datagrams().map(|bytes| [IoSlice::new(bytes)]).collect();
         let mut rest = &payloads[..];
         while !rest.is_empty() {
             let batch = &rest[..rest.len().min(BATCH)];
+            let targets = targets(payloads.len() - rest.len());
             let taken = retry(|| {
-                sendmmsg(socket.as_raw_fd(), &mut self.headers, batch, target, [], MsgFlags::empty())
+                sendmmsg(socket.as_raw_fd(), &mut self.headers, batch, targets, [], MsgFlags::empty())
                     .map(Iterator::count)
             });
             // An error is that of the first message; the rest have not been tried.
@@ -201,6 +240,33 @@ mod tests {
         let (sent, lengths) = received_from(SendMode::Plain, &sizes);
         assert_eq!(lengths, sizes);
         assert_eq!(sent.errors, 0);
+    }
+
+    #[test]
+    fn spread_datagrams_reach_the_target_that_was_picked_in_order() {
+        for mode in [SendMode::Gso, SendMode::Plain] {
+            let receivers = [(); 3].map(|()| UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
+            let targets = receivers.each_ref().map(|receiver| receiver.local_addr().unwrap());
+            let socket = socket_at(IpAddr::from([127, 1, 2, 5])).unwrap();
+            let mut train = Train::default();
+            (0..BATCH as u8 + 10).for_each(|number| train.datagram(|bytes| bytes.extend([number; 9])));
+            let mut transmitter = Transmitter::new(mode);
+            let picker = Picker::random(3, 5);
+            transmitter.spread(&socket, &targets, &mut picker.clone(), &train).unwrap();
+            let mut wanted = [(); 3].map(|()| Vec::new());
+            let mut picks = picker;
+            train.datagrams().for_each(|datagram| wanted[picks.pick()].push(datagram[0]));
+            for (receiver, wanted) in receivers.iter().zip(wanted) {
+                receiver.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+                let mut buffer = [0; 16];
+                assert!(wanted.len() > 10);
+                for number in wanted {
+                    let (length, _) = receiver.recv_from(&mut buffer).unwrap();
+                    assert_eq!(buffer[..length], [number; 9], "{mode:?}");
+                }
+            }
+            assert_eq!(transmitter.sent().datagrams, BATCH as u64 + 10);
+        }
     }
 
     #[test]

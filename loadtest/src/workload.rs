@@ -1,22 +1,22 @@
 //! What one run sends, as far as both sides must agree on it: seed, exporters, records, datagram shape.
 //!
 //! `run`, `verify` and `measure` take the same options and build the same [`Workload`] from them; everything that can be
-//! computed about a record without having sent it (its exporter, its sequence number, its sampling rate) is here.
+//! computed about a record without having sent it is here and in [`crate::exporter`].
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use thiserror::Error;
 
+use crate::duration::parse_duration;
+use crate::exporter::{Exporter, Layout, Restart, TemplatePort, TemplateRefresh};
 use crate::identity::{Identities, MAX_EXPORTERS, mix};
-use crate::model::{FIRST_FLOW_END_MS, GeneratedFlow, Sampler};
+use crate::model::FIRST_FLOW_END_MS;
 
 /// Records of one exporter: their times are milliseconds in 32 bits, so the limit leaves room for the first hour.
 pub const MAX_RECORDS_PER_EXPORTER: u64 = (u32::MAX - FIRST_FLOW_END_MS - 60_000) as u64;
-
-/// Options data records that follow the templates: one for each sampler.
-pub(crate) const OPTIONS_RECORDS: u64 = 2;
 
 /// An export protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -71,12 +71,26 @@ pub struct WorkloadArgs {
     /// Records in a datagram [default: 24 for v5 and v9, 12 for IPFIX, 4 for sFlow]; v5 holds at most 30
     #[arg(long)]
     pub records_per_datagram: Option<u16>,
-    /// Templates, sampler options and sFlow counters are repeated every so many datagrams of an exporter
-    #[arg(long, default_value_t = 500)]
-    pub templates_every: u32,
+    /// Templates, sampler options and sFlow counters are repeated every so many datagrams of an exporter (`500`), or
+    /// after a time (`30s`), or sent `once` at its start
+    #[arg(long, default_value = "500")]
+    pub templates_every: TemplateRefresh,
+    /// Which source port of an exporter templates and sampler options come from
+    #[arg(long, value_enum, default_value = "same")]
+    pub template_port: TemplatePort,
     /// When the exporters booted, seconds since 1970 UTC; all times in records count from it
     #[arg(long, default_value_t = 1_767_225_600)]
     pub boot_time: u32,
+    /// Each exporter restarts after so many of its records, rounded up to whole datagrams: its uptime and sequence begin
+    /// anew and it announces its templates again
+    #[arg(long)]
+    pub restart_after: Option<u64>,
+    /// How far an exporter's clock falls back by the restart
+    #[arg(long, value_parser = parse_duration, default_value = "0s", requires = "restart_after")]
+    pub restart_clock_back: Duration,
+    /// The layout of its records (v9 and IPFIX) under the same template id after the restart
+    #[arg(long, value_enum, default_value = "same", requires = "restart_after")]
+    pub restart_layout: Layout,
 }
 
 /// Why options do not make a workload.
@@ -103,9 +117,9 @@ pub enum WorkloadError {
         /// What was asked.
         asked: u16,
     },
-    /// Templates would never be sent.
-    #[error("--templates-every must be at least 1")]
-    TemplatesEvery,
+    /// There would be nothing before the restart.
+    #[error("--restart-after must be at least 1")]
+    RestartAfter,
     /// No protocol was given.
     #[error("--protocol names no protocol")]
     Protocol,
@@ -121,29 +135,18 @@ pub struct Workload {
     source_base: IpAddr,
     records: Option<u64>,
     records_per_datagram: Option<u16>,
-    templates_every: u64,
+    refresh: TemplateRefresh,
+    template_port: TemplatePort,
     boot_time: u32,
+    restart: Option<PlannedRestart>,
 }
 
-/// One simulated exporter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Exporter {
-    /// Its number, from 0.
-    pub index: u32,
-    /// Its source address.
-    pub address: IpAddr,
-    /// What it speaks.
-    pub protocol: Protocol,
-    /// v9 source id, IPFIX observation domain, sFlow sub-agent, v5 engine id.
-    pub domain: u32,
-    /// Records in each of its datagrams but the last.
-    pub records_per_datagram: u64,
-    /// Templates are sent before each datagram whose number is a multiple of this.
-    pub templates_every: u64,
-    /// When it booted, seconds since 1970 UTC.
-    pub boot_time: u32,
-    identities: Identities,
-    rates: [u32; 2],
+/// A restart, before it is known how many records a datagram of the exporter holds.
+#[derive(Debug, Clone, Copy)]
+struct PlannedRestart {
+    records: u64,
+    clock_back: Duration,
+    layout: Layout,
 }
 
 impl TryFrom<&WorkloadArgs> for Workload {
@@ -156,8 +159,8 @@ impl TryFrom<&WorkloadArgs> for Workload {
         if args.exporters == 0 || args.exporters > MAX_EXPORTERS {
             return Err(WorkloadError::Exporters(args.exporters));
         }
-        if args.templates_every == 0 {
-            return Err(WorkloadError::TemplatesEvery);
+        if args.restart_after == Some(0) {
+            return Err(WorkloadError::RestartAfter);
         }
         if let Some(asked) = args.records_per_datagram {
             for protocol in &args.protocol {
@@ -181,8 +184,14 @@ impl TryFrom<&WorkloadArgs> for Workload {
             source_base: args.source_base,
             records: args.records,
             records_per_datagram: args.records_per_datagram,
-            templates_every: args.templates_every.into(),
+            refresh: args.templates_every,
+            template_port: args.template_port,
             boot_time: args.boot_time,
+            restart: args.restart_after.map(|records| PlannedRestart {
+                records,
+                clock_back: args.restart_clock_back,
+                layout: args.restart_layout,
+            }),
         })
     }
 }
@@ -205,6 +214,11 @@ impl Workload {
         records / exporters + u64::from(u64::from(index) < records % exporters)
     }
 
+    /// The seed of all values.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
     /// Which exporter and record number an identity stands for, whether or not this workload has such a record.
     pub fn number_of(&self, identity: u64) -> (u32, u64) {
         self.identities.number_of(identity)
@@ -213,60 +227,27 @@ impl Workload {
     fn exporter(&self, index: u32) -> Exporter {
         let protocol = self.protocols[index as usize % self.protocols.len()];
         let random = mix(self.seed ^ u64::from(index));
+        let records_per_datagram =
+            u64::from(self.records_per_datagram.unwrap_or_else(|| protocol.usual_records_per_datagram()));
+        let restart = self.restart.map(|planned| Restart {
+            datagram: planned.records.div_ceil(records_per_datagram),
+            clock_back: planned.clock_back,
+            layout: planned.layout,
+        });
         Exporter {
             index,
             address: address_after(self.source_base, index).unwrap_or(self.source_base),
             protocol,
             domain: if protocol == Protocol::V5 { index & 0xff } else { 1 + index },
-            records_per_datagram: self
-                .records_per_datagram
-                .unwrap_or_else(|| protocol.usual_records_per_datagram())
-                .into(),
-            templates_every: self.templates_every,
+            records_per_datagram,
             boot_time: self.boot_time,
+            refresh: self.refresh,
+            template_port: self.template_port,
+            restart,
+            announced: 0,
             identities: self.identities,
             rates: [100 + (random % 900) as u32, 1_000 + (random >> 32) as u32 % 9_000],
         }
-    }
-}
-
-impl Exporter {
-    /// The record `number` of this exporter.
-    pub fn flow(&self, number: u64) -> GeneratedFlow {
-        GeneratedFlow::new(self.identities, self.protocol, self.index, number)
-    }
-
-    /// One packet in how many a sampler observes.
-    pub fn rate(&self, sampler: Sampler) -> u32 {
-        match sampler {
-            Sampler::First => self.rates[0],
-            Sampler::Second => self.rates[1],
-        }
-    }
-
-    /// True where templates (or sFlow counters) go out with data datagram `datagram`.
-    pub fn refreshes_at(&self, datagram: u64) -> bool {
-        datagram.is_multiple_of(self.templates_every)
-    }
-
-    /// The sequence number of data datagram `datagram`, counted from 0 as the protocol counts:
-    /// v5 flows, v9 datagrams, IPFIX data records (options data among them), sFlow datagrams.
-    pub fn sequence(&self, datagram: u64) -> u32 {
-        let refreshes = datagram / self.templates_every + 1;
-        let sequence = match self.protocol {
-            Protocol::V5 => datagram * self.records_per_datagram,
-            Protocol::V9 => datagram + refreshes,
-            Protocol::Ipfix => datagram * self.records_per_datagram + refreshes * OPTIONS_RECORDS,
-            Protocol::Sflow => datagram,
-        };
-        sequence as u32
-    }
-
-    /// Milliseconds from boot to the sending of data datagram `datagram`: the second after its last flow ended.
-    /// Whole seconds, because a v9 header's clock has no smaller unit and the boot time must come out exact.
-    pub fn uptime_ms(&self, datagram: u64) -> u32 {
-        let last = FIRST_FLOW_END_MS + ((datagram + 1) * self.records_per_datagram) as u32;
-        last.next_multiple_of(1_000)
     }
 }
 
@@ -324,17 +305,6 @@ pub(crate) mod tests {
         assert_eq!(exporters[0], ("127.1.0.255".into(), Protocol::V5));
         assert_eq!(exporters[1], ("127.1.1.0".into(), Protocol::Ipfix));
         assert_eq!(exporters[2], ("127.1.1.1".into(), Protocol::V5));
-    }
-
-    #[test]
-    fn sequence_numbers_count_what_the_protocol_counts() {
-        let options =
-            "--exporters 4 --protocol v5,v9,ipfix,sflow --records-per-datagram 10 --templates-every 100";
-        let exporters: Vec<_> = workload(options).unwrap().exporters().collect();
-        let sequences = |datagram| exporters.iter().map(|e| e.sequence(datagram)).collect::<Vec<_>>();
-        assert_eq!(sequences(0), [0, 1, 2, 0]);
-        assert_eq!(sequences(99), [990, 100, 992, 99]);
-        assert_eq!(sequences(100), [1000, 102, 1004, 100]);
     }
 
     #[test]

@@ -62,7 +62,7 @@ pub(super) fn replay(
         .zip(addresses)
         .map(|(path, address)| {
             let capture = Capture::open(path)?;
-            Ok(Lane { path: path.clone(), capture, replay: Replay::new(target, address) })
+            Ok(Lane { path: path.clone(), capture, replay: Replay::new(vec![target], address) })
         })
         .collect::<anyhow::Result<Vec<_>>>()?;
     let mut pacer = Pacer::new(rate);

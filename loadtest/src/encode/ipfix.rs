@@ -8,10 +8,10 @@
 //! use reduced-size encoding (RFC 7011 6.2). Every fourth string has the three-byte length prefix (7), though it is short.
 
 use super::fixed::Fixed;
-use super::{Put, patch_u16_length, set};
+use super::{Put, patch_u16_length, reversed, set};
+use crate::exporter::{Exporter, Layout, Life};
 use crate::model::{Addresses, GeneratedFlow, Sampler};
 use crate::train::Train;
-use crate::workload::{Exporter, OPTIONS_RECORDS};
 
 const TEMPLATE_SET: u16 = 2;
 const OPTIONS_TEMPLATE_SET: u16 = 3;
@@ -41,7 +41,7 @@ const V6_FIELDS: [(u16, u16); 6] = [
     (30, 1),  // destinationIPv6PrefixLength
     (31, 4),  // flowLabelIPv6
 ];
-/// After the addresses, in the order of [`rest`].
+/// After the addresses, in the order of [`common`].
 const REST_FIELDS: [(u16, u16); 16] = [
     (10, 4),  // ingressInterface
     (14, 4),  // egressInterface
@@ -60,7 +60,7 @@ const REST_FIELDS: [(u16, u16); 16] = [
     (136, 1), // flowEndReason
     (302, 2), // selectorId
 ];
-const REST_LENGTH: usize = 56 + 2 * 2;
+const REST_LENGTH: usize = 56;
 const ENTERPRISE_FIELDS: [u16; 2] = [1232, 1233];
 const APPLICATION_NAME: u16 = 96;
 /// selectorId (scope), selectorAlgorithm, samplingPacketInterval, samplingPacketSpace.
@@ -69,23 +69,45 @@ const OPTIONS: [(u16, u16); 4] = [(302, 2), (304, 2), (305, 4), (306, 4)];
 const N_OUT_OF_N: u16 = 3;
 
 pub(super) fn append(exporter: &Exporter, datagram: u64, records: u64, train: &mut Train) {
-    let sequence = exporter.sequence(datagram);
-    if exporter.refreshes_at(datagram) {
-        message(exporter, datagram, sequence.wrapping_sub(OPTIONS_RECORDS as u32), train, |bytes| {
-            announce(bytes, exporter);
-        });
-    }
+    let life = exporter.life_of(datagram);
     let first = datagram * exporter.records_per_datagram;
-    message(exporter, datagram, sequence, train, |bytes| {
+    message(exporter, datagram, exporter.sequence(datagram), train, |bytes| {
         let mut flows = (first..first + records).map(|number| exporter.flow(number)).peekable();
         while let Some(next) = flows.peek() {
             let template = template_of(next);
             set(bytes, template, |bytes| {
                 while let Some(flow) = flows.next_if(|flow| template_of(flow) == template) {
-                    record(bytes, exporter, &flow);
+                    record(bytes, &life, &flow);
                 }
             });
         }
+    });
+}
+
+pub(super) fn announce(exporter: &Exporter, datagram: u64, train: &mut Train) {
+    let mut rest = REST_FIELDS;
+    if exporter.life_of(datagram).layout == Layout::New {
+        rest.reverse();
+    }
+    message(exporter, datagram, exporter.announcement_sequence(datagram), train, |bytes| {
+        set(bytes, TEMPLATE_SET, |bytes| {
+            template(bytes, V4_TEMPLATE, &V4_FIELDS, &rest);
+            template(bytes, V6_TEMPLATE, &V6_FIELDS, &rest);
+        });
+        set(bytes, OPTIONS_TEMPLATE_SET, |bytes| {
+            bytes.put_u16(OPTIONS_TEMPLATE);
+            bytes.put_u16(OPTIONS.len() as u16);
+            bytes.put_u16(1);
+            put_fields(bytes, &OPTIONS);
+        });
+        set(bytes, OPTIONS_TEMPLATE, |bytes| {
+            for sampler in [Sampler::First, Sampler::Second] {
+                bytes.put_u16(sampler.id());
+                bytes.put_u16(N_OUT_OF_N);
+                bytes.put_u32(1);
+                bytes.put_u32(exporter.rate(sampler) - 1);
+            }
+        });
     });
 }
 
@@ -100,7 +122,7 @@ fn message(
         let start = bytes.len();
         bytes.put_u16(10);
         bytes.put_u16(0);
-        bytes.put_u32(exporter.boot_time + exporter.uptime_ms(datagram) / 1_000);
+        bytes.put_u32(exporter.clock(datagram));
         bytes.put_u32(sequence);
         bytes.put_u32(exporter.domain);
         body(bytes);
@@ -108,32 +130,11 @@ fn message(
     });
 }
 
-fn announce(bytes: &mut Vec<u8>, exporter: &Exporter) {
-    set(bytes, TEMPLATE_SET, |bytes| {
-        template(bytes, V4_TEMPLATE, &V4_FIELDS);
-        template(bytes, V6_TEMPLATE, &V6_FIELDS);
-    });
-    set(bytes, OPTIONS_TEMPLATE_SET, |bytes| {
-        bytes.put_u16(OPTIONS_TEMPLATE);
-        bytes.put_u16(OPTIONS.len() as u16);
-        bytes.put_u16(1);
-        put_fields(bytes, &OPTIONS);
-    });
-    set(bytes, OPTIONS_TEMPLATE, |bytes| {
-        for sampler in [Sampler::First, Sampler::Second] {
-            bytes.put_u16(sampler.id());
-            bytes.put_u16(N_OUT_OF_N);
-            bytes.put_u32(1);
-            bytes.put_u32(exporter.rate(sampler) - 1);
-        }
-    });
-}
-
-fn template(bytes: &mut Vec<u8>, id: u16, addresses: &[(u16, u16)]) {
+fn template(bytes: &mut Vec<u8>, id: u16, addresses: &[(u16, u16)], rest: &[(u16, u16)]) {
     bytes.put_u16(id);
-    bytes.put_u16((addresses.len() + REST_FIELDS.len() + ENTERPRISE_FIELDS.len() + 1) as u16);
+    bytes.put_u16((addresses.len() + rest.len() + ENTERPRISE_FIELDS.len() + 1) as u16);
     put_fields(bytes, addresses);
-    put_fields(bytes, &REST_FIELDS);
+    put_fields(bytes, rest);
     for element in ENTERPRISE_FIELDS {
         bytes.put_u16(ENTERPRISE | element);
         bytes.put_u16(2);
@@ -156,7 +157,7 @@ fn template_of(flow: &GeneratedFlow) -> u16 {
     }
 }
 
-fn record(bytes: &mut Vec<u8>, exporter: &Exporter, flow: &GeneratedFlow) {
+fn record(bytes: &mut Vec<u8>, life: &Life, flow: &GeneratedFlow) {
     match flow.addresses {
         Addresses::V4 { src, dst, next_hop } => {
             let mut addresses = Fixed::<14>::new();
@@ -170,7 +171,13 @@ fn record(bytes: &mut Vec<u8>, exporter: &Exporter, flow: &GeneratedFlow) {
             bytes.extend_from_slice(addresses.bytes());
         }
     }
-    bytes.extend_from_slice(rest(exporter, flow).bytes());
+    let common = common(life, flow);
+    match life.layout {
+        Layout::Same => bytes.extend_from_slice(common.bytes()),
+        Layout::New => bytes.extend_from_slice(&reversed(common.bytes(), &REST_FIELDS)),
+    }
+    bytes.extend_from_slice(&flow.src_sgt.to_be_bytes());
+    bytes.extend_from_slice(&flow.dst_sgt.to_be_bytes());
     let name = flow.application.as_bytes();
     if name.len() == LONG_PREFIXED_LENGTH {
         bytes.put_u8(LONG_PREFIX);
@@ -181,10 +188,10 @@ fn record(bytes: &mut Vec<u8>, exporter: &Exporter, flow: &GeneratedFlow) {
     bytes.extend_from_slice(name);
 }
 
-/// Everything of a record between its addresses and its string.
+/// The fields of a record that all templates have.
 #[inline(always)]
-fn rest(exporter: &Exporter, flow: &GeneratedFlow) -> Fixed<REST_LENGTH> {
-    let boot_ms = u64::from(exporter.boot_time) * 1_000;
+fn common(life: &Life, flow: &GeneratedFlow) -> Fixed<REST_LENGTH> {
+    let boot_ms = u64::from(life.boot_time) * 1_000;
     let mut rest = Fixed::new();
     rest.put(u32::from(flow.in_if).to_be_bytes())
         .put(u32::from(flow.out_if).to_be_bytes())
@@ -199,9 +206,7 @@ fn rest(exporter: &Exporter, flow: &GeneratedFlow) -> Fixed<REST_LENGTH> {
         .put(u32::from(flow.src_as).to_be_bytes())
         .put(u32::from(flow.dst_as).to_be_bytes())
         .put([flow.direction, flow.end_reason])
-        .put(flow.sampler.id().to_be_bytes())
-        .put(flow.src_sgt.to_be_bytes())
-        .put(flow.dst_sgt.to_be_bytes());
+        .put(flow.sampler.id().to_be_bytes());
     rest
 }
 
@@ -213,7 +218,7 @@ mod tests {
     #[test]
     fn the_template_is_as_long_as_the_record() {
         let fields: usize = REST_FIELDS.iter().map(|(_, length)| usize::from(*length)).sum();
-        assert_eq!(fields + 2 * ENTERPRISE_FIELDS.len(), REST_LENGTH);
+        assert_eq!(fields, REST_LENGTH);
     }
 
     #[test]
@@ -253,16 +258,38 @@ mod tests {
         let record = &data[20..];
         assert_eq!(u64::from(u32_at(record, 22)), u64::from(flow.octets) >> 32);
         assert_eq!(u32_at(record, 26), flow.octets);
-        assert_eq!(usize::from(record[14 + REST_LENGTH]), flow.application.len());
-        assert_eq!(&record[15 + REST_LENGTH..][..flow.application.len()], flow.application.as_bytes());
+        assert_eq!(usize::from(record[14 + REST_LENGTH + 4]), flow.application.len());
+        assert_eq!(&record[15 + REST_LENGTH + 4..][..flow.application.len()], flow.application.as_bytes());
+    }
+
+    #[test]
+    fn a_new_layout_is_announced_and_used_after_the_restart() {
+        let options = "--protocol ipfix --records-per-datagram 2 --restart-after 4 --restart-layout new";
+        let exporter = datagrams(options, 2).0;
+        let mut train = Train::default();
+        (0..3).for_each(|datagram| super::super::append(&exporter, datagram, 2, &mut train));
+        let sent: Vec<&[u8]> = train.datagrams().collect();
+        let [old_template, _, _, new_template, new_data] = sent[..] else {
+            panic!("{} datagrams", sent.len())
+        };
+        let rest = 24 + 5 * 4;
+        assert_eq!(old_template[..2], new_template[..2]);
+        assert_eq!(old_template[rest..rest + 4], [0, 10, 0, 4]);
+        assert_eq!(new_template[rest..rest + 4], [1, 46, 0, 2]);
+        assert_eq!((u32_at(new_template, 8), u32_at(new_data, 8)), (0, 2));
+        // The selector is the first of the common fields now, the input interface the last; the tags follow.
+        let (flow, record) = (exporter.flow(4), &new_data[20..]);
+        assert_eq!(u16_at(record, 14), flow.sampler.id());
+        assert_eq!(u32_at(record, 14 + REST_LENGTH - 4), u32::from(flow.in_if));
+        assert_eq!(u16_at(record, 14 + REST_LENGTH), flow.src_sgt);
     }
 
     #[test]
     fn every_fourth_string_has_the_long_prefix() {
         let exporter = datagrams("--protocol ipfix", 12).0;
         let mut bytes = Vec::new();
-        record(&mut bytes, &exporter, &exporter.flow(3));
-        let string = &bytes[54 + REST_LENGTH..];
+        record(&mut bytes, &exporter.life_of(0), &exporter.flow(3));
+        let string = &bytes[54 + REST_LENGTH + 4..];
         assert_eq!(string[..3], [255, 0, 11]);
         assert_eq!(string.len(), 14);
     }

@@ -1,7 +1,7 @@
 //! Export datagrams as real exporters send them, one file per protocol.
 //!
-//! Each protocol's `append` writes data datagram `datagram` of an exporter, with the templates or counters due before it,
-//! to the end of a [`Train`]. Sequence numbers and clocks come from [`Exporter`], so that a verifier knows them too.
+//! Each protocol's `append` writes data datagram `datagram` of an exporter to the end of a [`Train`], `announce` the one with
+//! templates before it. Sequence numbers and clocks come from [`Exporter`], so that a verifier knows them too.
 
 mod fixed;
 mod ipfix;
@@ -10,11 +10,30 @@ pub(crate) mod sflow;
 mod v5;
 mod v9;
 
+use crate::exporter::Exporter;
 use crate::train::Train;
-use crate::workload::{Exporter, Protocol};
+use crate::workload::Protocol;
 
 /// Appends data datagram `datagram` with its first `records` records, and what is due before it.
 pub fn append(exporter: &Exporter, datagram: u64, records: u64, train: &mut Train) {
+    if exporter.refreshes_at(datagram) {
+        announce(exporter, datagram, train);
+    }
+    data(exporter, datagram, records, train);
+}
+
+/// Appends a datagram with templates and options data, as it goes out before data datagram `datagram`; nothing for
+/// protocols without templates.
+pub fn announce(exporter: &Exporter, datagram: u64, train: &mut Train) {
+    match exporter.protocol {
+        Protocol::V9 => v9::announce(exporter, datagram, train),
+        Protocol::Ipfix => ipfix::announce(exporter, datagram, train),
+        Protocol::V5 | Protocol::Sflow => {}
+    }
+}
+
+/// Appends data datagram `datagram` with its first `records` records; sFlow has its counters in it.
+pub fn data(exporter: &Exporter, datagram: u64, records: u64, train: &mut Train) {
     match exporter.protocol {
         Protocol::V5 => v5::append(exporter, datagram, records, train),
         Protocol::V9 => v9::append(exporter, datagram, records, train),
@@ -47,6 +66,19 @@ impl Put for Vec<u8> {
     fn put_u64(&mut self, value: u64) {
         self.extend_from_slice(&value.to_be_bytes());
     }
+}
+
+/// `bytes` with its fields, of these lengths, in reverse order.
+fn reversed<const N: usize>(bytes: &[u8; N], fields: &[(u16, u16)]) -> [u8; N] {
+    let mut reversed = [0; N];
+    let (mut at, mut to) = (0, N);
+    for (_, length) in fields {
+        let length = usize::from(*length);
+        to -= length;
+        reversed[to..to + length].copy_from_slice(&bytes[at..at + length]);
+        at += length;
+    }
+    reversed
 }
 
 /// Writes the distance from `from` to the end of `bytes` over the 16-bit length at `at`.
@@ -92,6 +124,12 @@ mod tests {
 
     pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
         u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap())
+    }
+
+    #[test]
+    fn reversed_fields_keep_their_octets() {
+        let fields = [(8, 4), (7, 2), (4, 1)];
+        assert_eq!(reversed(&[1, 2, 3, 4, 5, 6, 7], &fields), [7, 5, 6, 1, 2, 3, 4]);
     }
 
     #[test]

@@ -12,9 +12,9 @@ use std::net::IpAddr;
 
 use super::packet::{self, FCS_LENGTH, SNAP_LENGTH};
 use super::{Put, patch_u32_length};
+use crate::exporter::Exporter;
 use crate::model::{Addresses, GeneratedFlow};
 use crate::train::Train;
-use crate::workload::Exporter;
 
 const FLOW_SAMPLE: u32 = 1;
 const COUNTER_SAMPLE: u32 = 2;
@@ -85,7 +85,7 @@ pub(super) fn append(exporter: &Exporter, datagram: u64, records: u64, train: &m
             flow_sample(bytes, exporter, number);
         }
         if counters {
-            counter_sample(bytes, exporter, datagram / exporter.templates_every);
+            counter_sample(bytes, exporter, exporter.announcements(datagram) - 1);
         }
     });
 }

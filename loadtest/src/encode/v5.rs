@@ -8,21 +8,19 @@
 
 use super::Put;
 use super::fixed::Fixed;
-use crate::model::{Addresses, FIRST_FLOW_END_MS, GeneratedFlow, Sampler};
+use crate::exporter::Exporter;
+use crate::model::{Addresses, GeneratedFlow, Sampler};
 use crate::train::Train;
-use crate::workload::Exporter;
 
 const RANDOM_SAMPLING: u16 = 2 << 14;
 
 pub(super) fn append(exporter: &Exporter, datagram: u64, records: u64, train: &mut Train) {
     let first = datagram * exporter.records_per_datagram;
-    let uptime = exporter.uptime_ms(datagram);
-    debug_assert!(uptime >= FIRST_FLOW_END_MS);
     train.datagram(|bytes| {
         bytes.put_u16(5);
         bytes.put_u16(records as u16);
-        bytes.put_u32(uptime);
-        bytes.put_u32(exporter.boot_time + uptime / 1_000);
+        bytes.put_u32(exporter.uptime_ms(datagram));
+        bytes.put_u32(exporter.clock(datagram));
         bytes.put_u32(0);
         bytes.put_u32(exporter.sequence(datagram));
         bytes.put_u8(0);

@@ -7,10 +7,10 @@
 //! exporter's two samplers. Templates and options data share one datagram, sent before the data they describe.
 
 use super::fixed::Fixed;
-use super::{Put, set};
+use super::{Put, reversed, set};
+use crate::exporter::{Exporter, Layout, OPTIONS_RECORDS};
 use crate::model::{Addresses, GeneratedFlow, Sampler};
 use crate::train::Train;
-use crate::workload::{Exporter, OPTIONS_RECORDS};
 
 const TEMPLATE_SET: u16 = 0;
 const OPTIONS_TEMPLATE_SET: u16 = 1;
@@ -49,19 +49,48 @@ const OPTIONS: [(u16, u16); 3] = [(48, 2), (49, 1), (50, 4)];
 const RANDOM_MODE: u8 = 2;
 
 pub(super) fn append(exporter: &Exporter, datagram: u64, records: u64, train: &mut Train) {
-    let sequence = exporter.sequence(datagram);
-    if exporter.refreshes_at(datagram) {
-        train.datagram(|bytes| {
-            header(bytes, exporter, datagram, sequence.wrapping_sub(1), 2 + OPTIONS_RECORDS);
-            announce(bytes, exporter);
-        });
-    }
+    let layout = exporter.life_of(datagram).layout;
     let first = datagram * exporter.records_per_datagram;
     train.datagram(|bytes| {
-        header(bytes, exporter, datagram, sequence, records);
+        header(bytes, exporter, datagram, exporter.sequence(datagram), records);
         set(bytes, DATA_TEMPLATE, |bytes| {
             for number in first..first + records {
-                bytes.extend_from_slice(record(&exporter.flow(number)).bytes());
+                let record = record(&exporter.flow(number));
+                match layout {
+                    Layout::Same => bytes.extend_from_slice(record.bytes()),
+                    Layout::New => bytes.extend_from_slice(&reversed(record.bytes(), &FIELDS)),
+                }
+            }
+        });
+    });
+}
+
+pub(super) fn announce(exporter: &Exporter, datagram: u64, train: &mut Train) {
+    let mut fields = FIELDS;
+    if exporter.life_of(datagram).layout == Layout::New {
+        fields.reverse();
+    }
+    train.datagram(|bytes| {
+        let sequence = exporter.announcement_sequence(datagram);
+        header(bytes, exporter, datagram, sequence, 2 + OPTIONS_RECORDS);
+        set(bytes, TEMPLATE_SET, |bytes| {
+            bytes.put_u16(DATA_TEMPLATE);
+            bytes.put_u16(fields.len() as u16);
+            put_fields(bytes, &fields);
+        });
+        set(bytes, OPTIONS_TEMPLATE_SET, |bytes| {
+            bytes.put_u16(OPTIONS_TEMPLATE);
+            bytes.put_u16(4);
+            bytes.put_u16(4 * OPTIONS.len() as u16);
+            put_fields(bytes, &[SCOPE]);
+            put_fields(bytes, &OPTIONS);
+        });
+        set(bytes, OPTIONS_TEMPLATE, |bytes| {
+            for sampler in [Sampler::First, Sampler::Second] {
+                bytes.put_u32(exporter.index);
+                bytes.put_u16(sampler.id());
+                bytes.put_u8(RANDOM_MODE);
+                bytes.put_u32(exporter.rate(sampler));
             }
         });
     });
@@ -69,36 +98,12 @@ pub(super) fn append(exporter: &Exporter, datagram: u64, records: u64, train: &m
 
 /// `count` is of records, templates among them (RFC 3954 5.1).
 fn header(bytes: &mut Vec<u8>, exporter: &Exporter, datagram: u64, sequence: u32, count: u64) {
-    let uptime = exporter.uptime_ms(datagram);
     bytes.put_u16(9);
     bytes.put_u16(count as u16);
-    bytes.put_u32(uptime);
-    bytes.put_u32(exporter.boot_time + uptime / 1_000);
+    bytes.put_u32(exporter.uptime_ms(datagram));
+    bytes.put_u32(exporter.clock(datagram));
     bytes.put_u32(sequence);
     bytes.put_u32(exporter.domain);
-}
-
-fn announce(bytes: &mut Vec<u8>, exporter: &Exporter) {
-    set(bytes, TEMPLATE_SET, |bytes| {
-        bytes.put_u16(DATA_TEMPLATE);
-        bytes.put_u16(FIELDS.len() as u16);
-        put_fields(bytes, &FIELDS);
-    });
-    set(bytes, OPTIONS_TEMPLATE_SET, |bytes| {
-        bytes.put_u16(OPTIONS_TEMPLATE);
-        bytes.put_u16(4);
-        bytes.put_u16(4 * OPTIONS.len() as u16);
-        put_fields(bytes, &[SCOPE]);
-        put_fields(bytes, &OPTIONS);
-    });
-    set(bytes, OPTIONS_TEMPLATE, |bytes| {
-        for sampler in [Sampler::First, Sampler::Second] {
-            bytes.put_u32(exporter.index);
-            bytes.put_u16(sampler.id());
-            bytes.put_u8(RANDOM_MODE);
-            bytes.put_u32(exporter.rate(sampler));
-        }
-    });
 }
 
 fn put_fields(bytes: &mut Vec<u8>, fields: &[(u16, u16)]) {
@@ -165,6 +170,30 @@ mod tests {
         assert_eq!(templates[148..151], [0, 1, 2]);
         assert_eq!(u32_at(templates, 151), exporter.rate(Sampler::First));
         assert_eq!(templates.len(), 168);
+    }
+
+    #[test]
+    fn a_new_layout_is_announced_and_used_after_the_restart() {
+        let options = "--protocol v9 --records-per-datagram 2 --restart-after 4 --restart-layout new";
+        let exporter = datagrams(options, 2).0;
+        let mut train = Train::default();
+        (0..3).for_each(|datagram| super::super::append(&exporter, datagram, 2, &mut train));
+        let sent: Vec<&[u8]> = train.datagrams().collect();
+        let [old_template, _, old_data, new_template, new_data] = sent[..] else {
+            panic!("{} datagrams", sent.len())
+        };
+        assert_eq!(old_template[24..28], new_template[24..28]);
+        assert_eq!(old_template[28..32], [0, 8, 0, 4]);
+        assert_eq!(new_template[28..32], [0, 48, 0, 2]);
+        assert_eq!((u32_at(new_template, 12), u32_at(new_data, 12)), (0, 1));
+        assert!(u32_at(new_data, 4) < u32_at(old_data, 4) && u32_at(new_data, 8) > u32_at(old_data, 8));
+        // The sampler is the first field now, and the source address the last.
+        let (flow, record) = (exporter.flow(4), &new_data[24..24 + 57]);
+        assert_eq!(u16_at(record, 0), flow.sampler.id());
+        assert_eq!(
+            Addresses::V4 { src: u32_at(record, 53), dst: u32_at(record, 49), next_hop: u32_at(record, 45) },
+            flow.addresses
+        );
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod capture;
 mod strip;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ pub use capture::{Capture, CaptureError, Frame};
 pub use strip::{Skipped, Stripped, strip};
 
 use crate::pacer::{Pacer, pause};
+use crate::targets::{Picker, Spread};
 use crate::transmit::{allow_many_sockets, socket_at};
 use crate::workload::address_after;
 
@@ -32,9 +34,15 @@ pub struct ReplayArgs {
     /// Captures, pcap or pcapng, sent one after the other
     #[arg(required = true)]
     pub files: Vec<PathBuf>,
-    /// Where to
-    #[arg(long, default_value = "127.0.0.1:2055")]
-    pub target: SocketAddr,
+    /// Where to; several, comma-separated, as --spread says
+    #[arg(long, value_delimiter = ',', default_value = "127.0.0.1:2055")]
+    pub target: Vec<SocketAddr>,
+    /// How datagrams are shared among several targets
+    #[arg(long, value_enum, default_value = "exporter")]
+    pub spread: Spread,
+    /// Seed of the choice among targets
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
     /// Address of the first exporter; each further exporter of the captures gets the next
     #[arg(long, default_value = "127.2.0.1")]
     pub source_base: IpAddr,
@@ -74,7 +82,8 @@ pub struct ReplayReport {
 pub fn run(args: &ReplayArgs, stop: &dyn Fn() -> bool) -> anyhow::Result<ReplayReport> {
     anyhow::ensure!(args.speed.is_none_or(|speed| speed > 0.0), "--speed must be above 0");
     allow_many_sockets();
-    let mut replay = Replay::new(args.target, args.source_base);
+    anyhow::ensure!(!args.target.is_empty(), "--target names no target");
+    let mut replay = Replay::new(args.target.clone(), args.source_base).spread(args.spread, args.seed);
     let mut clock = Clock::new(args.rate, args.speed);
     let mut round = 0;
     while (args.rounds == 0 || round < args.rounds) && !stop() {
@@ -102,18 +111,47 @@ pub fn run(args: &ReplayArgs, stop: &dyn Fn() -> bool) -> anyhow::Result<ReplayR
 /// Sends captured frames from a socket for each source.
 #[derive(Debug)]
 pub struct Replay {
-    target: SocketAddr,
+    targets: Vec<SocketAddr>,
+    spread: Spread,
+    seed: u64,
     source_base: IpAddr,
-    addresses: HashMap<IpAddr, IpAddr>,
-    sockets: HashMap<SocketAddr, Socket>,
+    addresses: HashMap<IpAddr, Exporter>,
+    ports: HashMap<SocketAddr, Port>,
     report: ReplayReport,
 }
 
+/// An exporter of the captures: its number, and the address that stands for its own.
+#[derive(Debug, Clone, Copy)]
+struct Exporter {
+    number: u64,
+    address: IpAddr,
+}
+
+/// A source port of an exporter.
+#[derive(Debug)]
+struct Port {
+    socket: Socket,
+    picker: Picker,
+}
+
 impl Replay {
-    /// Sends to `target`, from addresses that begin at `source_base`.
-    pub fn new(target: SocketAddr, source_base: IpAddr) -> Self {
-        let report = ReplayReport::default();
-        Self { target, source_base, addresses: HashMap::new(), sockets: HashMap::new(), report }
+    /// Sends to `targets`, of which there is one at least, from addresses that begin at `source_base`. Exporters take the
+    /// targets in turn.
+    pub fn new(targets: Vec<SocketAddr>, source_base: IpAddr) -> Self {
+        Self {
+            targets,
+            spread: Spread::Exporter,
+            seed: 0,
+            source_base,
+            addresses: HashMap::new(),
+            ports: HashMap::new(),
+            report: ReplayReport::default(),
+        }
+    }
+
+    /// Shares datagrams among the targets in this way.
+    pub fn spread(self, spread: Spread, seed: u64) -> Self {
+        Self { spread, seed, ..self }
     }
 
     /// What was sent so far.
@@ -134,8 +172,9 @@ impl Replay {
                 return Ok(());
             }
         };
-        let target = self.target.into();
-        match self.socket_of(datagram.source)?.send_to(datagram.payload, &target) {
+        let picked = self.port_of(datagram.source)?.picker.pick();
+        let target = self.targets[picked].into();
+        match self.port_of(datagram.source)?.socket.send_to(datagram.payload, &target) {
             Ok(bytes) => {
                 self.report.datagrams += 1;
                 self.report.bytes += bytes as u64;
@@ -145,18 +184,25 @@ impl Replay {
         Ok(())
     }
 
-    /// The socket that stands for an exporter's address and port, opened at its first datagram.
-    fn socket_of(&mut self, captured: SocketAddr) -> anyhow::Result<&Socket> {
-        if !self.sockets.contains_key(&captured) {
-            let known = self.addresses.len() as u32;
-            let next = address_after(self.source_base, known).context("--source-base leaves no room")?;
-            let address = *self.addresses.entry(captured.ip()).or_insert(next);
-            self.report.exporters = self.addresses.len() as u64;
-            let socket =
-                socket_at(address).with_context(|| format!("standing in for exporter {captured}"))?;
-            self.sockets.insert(captured, socket);
+    /// What stands for an exporter's address and port, opened at its first datagram.
+    fn port_of(&mut self, captured: SocketAddr) -> anyhow::Result<&mut Port> {
+        match self.ports.entry(captured) {
+            Entry::Occupied(port) => Ok(port.into_mut()),
+            Entry::Vacant(place) => {
+                let known = self.addresses.len() as u32;
+                let address =
+                    address_after(self.source_base, known).context("--source-base leaves no room")?;
+                let next = Exporter { number: known.into(), address };
+                let exporter = *self.addresses.entry(captured.ip()).or_insert(next);
+                self.report.exporters = self.addresses.len() as u64;
+                let socket = socket_at(exporter.address)
+                    .with_context(|| format!("standing in for exporter {captured}"))?;
+                let source = socket.local_addr()?.as_socket().context("a UDP socket has an address")?;
+                let count = self.targets.len();
+                let picker = Picker::for_exporter(self.spread, count, self.seed, exporter.number, source);
+                Ok(place.insert(Port { socket, picker }))
+            }
         }
-        Ok(&self.sockets[&captured])
     }
 }
 
@@ -212,7 +258,7 @@ mod tests {
     fn exporters_and_their_ports_are_kept_apart_and_in_order() {
         let receiver = UdpSocket::bind("127.0.0.1:0").unwrap();
         receiver.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let mut replay = Replay::new(receiver.local_addr().unwrap(), "127.2.0.1".parse().unwrap());
+        let mut replay = Replay::new(vec![receiver.local_addr().unwrap()], "127.2.0.1".parse().unwrap());
         let frames = [frame(1, 1, 10), frame(2, 1, 11), frame(1, 2, 12), frame(1, 1, 13)];
         let mut sources = Vec::new();
         for frame in &frames {
@@ -231,7 +277,7 @@ mod tests {
 
     #[test]
     fn frames_without_a_datagram_are_counted() {
-        let mut replay = Replay::new("127.0.0.1:9".parse().unwrap(), "127.2.0.1".parse().unwrap());
+        let mut replay = Replay::new(vec!["127.0.0.1:9".parse().unwrap()], "127.2.0.1".parse().unwrap());
         replay.send(&Frame { link: DataLink::PPP, time: Duration::ZERO, data: vec![] }).unwrap();
         replay.send(&Frame { link: DataLink::RAW, time: Duration::ZERO, data: vec![0x45] }).unwrap();
         let report = replay.report();

@@ -12,8 +12,9 @@ use serde::Serialize;
 
 use super::differences::differences;
 use super::expected;
+use crate::exporter::Exporter;
 use crate::model::GeneratedFlow;
-use crate::workload::{Exporter, Workload};
+use crate::workload::Workload;
 
 /// Examples kept of each kind of fault.
 const EXAMPLES: usize = 5;
@@ -37,6 +38,8 @@ pub struct Account {
     pub different: u64,
     /// Records that nobody sent.
     pub unexpected: u64,
+    /// Records by the node that sent them.
+    pub nodes: BTreeMap<String, u64>,
     /// How many records differ in each field.
     pub different_fields: BTreeMap<&'static str, u64>,
     /// The first faults, in words.
@@ -78,6 +81,10 @@ impl Accountant {
     /// Settles one consumed record.
     pub fn settle(&mut self, record: &FlowRecord) {
         self.account.consumed += 1;
+        match self.account.nodes.get_mut(&record.collector_node) {
+            Some(count) => *count += 1,
+            None => drop(self.account.nodes.insert(record.collector_node.clone(), 1)),
+        }
         let identity = GeneratedFlow::identity(&record.src_addr, &record.dst_addr, record.src_port);
         let (index, number) = self.workload.number_of(identity);
         let Some(found) = self.found.get_mut(index as usize).filter(|found| number < found.len) else {
@@ -112,6 +119,10 @@ impl Accountant {
         let mut expected = expected::record(exporter, number, record.time_received_ns);
         expected.zone.clone_from(&self.zone);
         expected.collector_node.clone_from(&record.collector_node);
+        if !exporter.has_known_sequence() {
+            // It cannot be less than without any refresh by the clock.
+            expected.sequence_num = expected.sequence_num.max(record.sequence_num);
+        }
         let received = record.time_received_ns;
         if received == 0 || received > self.latest_reception_ns {
             self.latest_reception_ns = latest_reception_ns();
@@ -156,6 +167,9 @@ impl fmt::Display for Account {
             f,
             "correct {correct}, missing {missing}, repeated {repeated}, different {different}, unexpected {unexpected}"
         )?;
+        for (node, count) in &self.nodes {
+            writeln!(f, "  {count} from node {node:?}")?;
+        }
         for (field, count) in &self.different_fields {
             writeln!(f, "  {field} differs in {count}")?;
         }

@@ -11,8 +11,9 @@ use crate::encode::packet::{
     UDP_LENGTH, destination_mac, source_mac,
 };
 use crate::encode::sflow::{Extended, LOCAL_PREFERENCE};
+use crate::exporter::Exporter;
 use crate::model::{Addresses, GeneratedFlow, Sampler, TCP};
-use crate::workload::{Exporter, Protocol};
+use crate::workload::Protocol;
 
 /// The three bits above IPv4's fragment offset with "don't fragment" set.
 const DONT_FRAGMENT: u32 = 2;
@@ -29,7 +30,8 @@ pub(super) fn record(exporter: &Exporter, number: u64, received_ns: u64) -> Flow
         record.time_flow_end_ns = received_ns;
         sampled(&mut record, exporter, &flow);
     } else {
-        let boot_ns = u64::from(exporter.boot_time) * 1_000_000_000;
+        let boot_time = exporter.life_of(number / exporter.records_per_datagram).boot_time;
+        let boot_ns = u64::from(boot_time) * 1_000_000_000;
         record.time_flow_start_ns = boot_ns + u64::from(flow.start_ms) * 1_000_000;
         record.time_flow_end_ns = boot_ns + u64::from(flow.end_ms) * 1_000_000;
         record.bytes = flow.octets.into();

@@ -1,11 +1,13 @@
 //! `loadtest verify`: consumes a topic from its beginning and accounts for every record of a [`Workload`].
 
 mod account;
+mod cluster;
 mod differences;
 mod expected;
 mod framing;
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -14,10 +16,13 @@ use rdkafka::message::{BorrowedMessage, Headers};
 use serde::Serialize;
 
 pub use account::{Account, Accountant};
+pub use cluster::ClusterAccount;
 pub use differences::{Difference, differences};
 pub use framing::{Framing, FramingError};
 
 use crate::duration::parse_duration;
+use crate::node_process::ledger_at;
+use crate::pacer::pause;
 use crate::topic::TopicReader;
 use crate::workload::{Workload, WorkloadArgs};
 
@@ -53,6 +58,10 @@ pub struct SourceArgs {
     /// Leave out messages whose catchment-batch header was seen before (the node delivers at least once)
     #[arg(long)]
     pub drop_repeats: bool,
+    /// HTTP addresses of all nodes that wrote the topic, comma-separated: their ledgers must balance, and have delivered what
+    /// was consumed; for nodes that have run since the topic was empty
+    #[arg(long, value_delimiter = ',')]
+    pub node: Vec<SocketAddr>,
 }
 
 /// What was found, and in how many messages.
@@ -67,14 +76,17 @@ pub struct VerifyReport {
     pub bad_messages: u64,
     /// Messages left out as repeats of a batch.
     pub repeated_batches: u64,
+    /// What the nodes say, where they were asked.
+    pub cluster: Option<ClusterAccount>,
     /// Wall clock.
     pub seconds: f64,
 }
 
 impl VerifyReport {
-    /// True where every record was found exactly once and as sent, and every message was sound.
+    /// True where every record was found exactly once and as sent, every message was sound, and the nodes agree.
     pub fn is_exact(&self) -> bool {
-        self.account.is_exact() && self.bad_messages == 0
+        let nodes_agree = self.cluster.as_ref().is_none_or(|cluster| cluster.faults.is_empty());
+        self.account.is_exact() && self.bad_messages == 0 && nodes_agree
     }
 }
 
@@ -115,7 +127,28 @@ pub fn run(args: &VerifyArgs, stop: &dyn Fn() -> bool) -> anyhow::Result<VerifyR
             break;
         }
     }
-    Ok(verification.close(started.elapsed()))
+    let mut report = verification.close(started.elapsed());
+    if !source.node.is_empty() {
+        // A repeat that was left out was delivered too, but nobody counted its records.
+        let consumed = (report.repeated_batches == 0).then_some(report.account.consumed);
+        let cluster = agreement(&source.node, consumed);
+        report.account.examples.extend(cluster.faults.iter().cloned());
+        report.cluster = Some(cluster);
+    }
+    Ok(report)
+}
+
+/// Asks the nodes until they agree, or for a while: a record may be consumed before its node has the broker's report.
+fn agreement(nodes: &[SocketAddr], consumed: Option<u64>) -> ClusterAccount {
+    const PATIENCE: Duration = Duration::from_secs(5);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let account = ClusterAccount::of(nodes.iter().map(|node| (*node, ledger_at(*node))), consumed);
+        if account.faults.is_empty() || Instant::now() > deadline {
+            return account;
+        }
+        pause(Duration::from_millis(100));
+    }
 }
 
 impl Verification {
@@ -163,6 +196,7 @@ impl Verification {
             messages: self.messages,
             bad_messages: self.bad_messages,
             repeated_batches: self.repeated_batches,
+            cluster: None,
             seconds: elapsed.as_secs_f64(),
         }
     }
