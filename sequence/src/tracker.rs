@@ -1,0 +1,478 @@
+//! What one node (one thread of it) received of one sequence space since its last report.
+//!
+//! The common case is one comparison and an addition: the number is the next one, or ahead. Whatever lies behind the highest
+//! number goes the slow way, where three things are told apart:
+//! - a *late* number, that fills a hole of the ranges remembered (this report's and the last one's);
+//! - a *repeated* one, that is in these ranges;
+//! - a *restart* of the counter: [`FAR`] datagrams in a row that lie far off, or [`NEAR`] in a row that climb where numbers have
+//!   been before. Until so many have come they wait as a [`Candidate`]; one number that goes on from the highest contradicts them.
+//!   A caller who knows better (boot time, header time) says [`Tracker::restart`] and nothing waits.
+//!
+//! Numbers older than what is remembered are reported as they are: whoever puts the reports together remembers more.
+
+use crate::candidate::{Candidate, NEAR, Piece};
+use crate::report::SpaceReport;
+use crate::{BACKWARD, FORWARD};
+
+/// Datagrams in a row that make a restart where they are far from the highest number.
+const FAR: usize = 3;
+
+/// Restarts in one report.
+const RESTARTS: usize = 64;
+
+/// The ranges received of one sequence space. Holds at most twice the limit of ranges (and one more for each restart), 8 octets
+/// each.
+#[derive(Debug)]
+pub struct Tracker {
+    /// The number behind the highest one of this run.
+    head: u32,
+    /// Whether the next number begins a run: nothing has come, or the counter restarted.
+    begins: bool,
+    /// Whether that run follows on another.
+    restarted: bool,
+    /// Whether ranges of `current` or `previous` were left out.
+    truncated: [bool; 2],
+    /// How many ranges `current` may have.
+    limit: u32,
+    /// Where this run's ranges begin in `current`.
+    run_from: usize,
+    /// Since the last report: run by run, ascending inside of each.
+    current: Vec<Piece>,
+    /// Of the report before, of the present run.
+    previous: Vec<Piece>,
+    /// `head` when `previous` and when `current` began; none: the run began then or later.
+    begun: [Option<u32>; 2],
+    restarts: Vec<u32>,
+    reordered: u64,
+    repeated: u64,
+    stray: u64,
+    candidate: Option<Box<Candidate>>,
+}
+
+impl Tracker {
+    /// A tracker that reports at most `limit` ranges at once.
+    pub fn new(limit: u32) -> Self {
+        Self {
+            head: 0,
+            begins: true,
+            restarted: false,
+            truncated: [false; 2],
+            limit: limit.max(1),
+            run_from: 0,
+            current: Vec::new(),
+            previous: Vec::new(),
+            begun: [None; 2],
+            restarts: Vec::new(),
+            reordered: 0,
+            repeated: 0,
+            stray: 0,
+            candidate: None,
+        }
+    }
+
+    /// Notes the numbers `sequence .. sequence + length` of a datagram. A length of 0 says nothing and is not noted.
+    pub fn note(&mut self, sequence: u32, length: u32) {
+        if length == 0 || length > BACKWARD {
+            return;
+        }
+        let piece = Piece { start: sequence, length };
+        if !self.begins && !self.waits() && sequence.wrapping_sub(self.head) < FORWARD {
+            self.append(piece);
+        } else {
+            self.note_slowly(piece);
+        }
+    }
+
+    /// Notes a datagram that begins at `sequence` and of which nobody knows how many numbers it has (an IPFIX message with a set
+    /// that waits for its template).
+    pub fn note_unknown(&mut self, sequence: u32) {
+        let piece = Piece { start: sequence, length: 0 };
+        let ahead = sequence.wrapping_sub(self.head);
+        if self.begins || ahead < FORWARD {
+            self.note_slowly(piece);
+        } else if ahead.wrapping_neg() <= BACKWARD {
+            self.insert(piece);
+        }
+    }
+
+    /// The counter has restarted: the next number, and those that have come and looked like a restart, are a new run.
+    pub fn restart(&mut self) {
+        if self.waits() {
+            self.promote();
+        } else if !self.begins {
+            self.begins = true;
+            self.restarted = true;
+        }
+    }
+
+    /// What came since the last report, if anything did.
+    pub fn take_report(&mut self) -> Option<SpaceReport> {
+        let mut report = SpaceReport {
+            restarts: std::mem::take(&mut self.restarts),
+            reordered: std::mem::take(&mut self.reordered),
+            repeated: std::mem::take(&mut self.repeated),
+            stray: std::mem::take(&mut self.stray),
+            truncated: self.truncated[1],
+            ..SpaceReport::default()
+        };
+        if !self.current.is_empty() || self.truncated[1] {
+            report.pairs.reserve_exact(2 * self.current.len());
+            let mut end = None;
+            for piece in &self.current {
+                report.push(piece.start, piece.length, &mut end);
+            }
+            // Both keep their room, so that the next interval allocates nothing.
+            self.current.drain(..self.run_from);
+            std::mem::swap(&mut self.current, &mut self.previous);
+            self.current.clear();
+            self.run_from = 0;
+            self.truncated = [self.truncated[1], false];
+            self.begun = [self.begun[1], (!self.begins).then_some(self.head)];
+        }
+        (!report.is_empty()).then_some(report)
+    }
+
+    /// The last report: nothing more will come, so what looked like a restart was none.
+    pub fn finish(mut self) -> Option<SpaceReport> {
+        self.contradict();
+        self.take_report()
+    }
+
+    /// Whether a report should be taken before its time, lest ranges have to be left out.
+    pub fn is_nearly_full(&self) -> bool {
+        self.current.len() >= self.limit as usize / 4 * 3
+    }
+
+    fn waits(&self) -> bool {
+        self.candidate.as_ref().is_some_and(|candidate| candidate.count > 0)
+    }
+
+    fn note_slowly(&mut self, piece: Piece) {
+        if self.begins {
+            self.begin(piece);
+        } else if piece.start.wrapping_sub(self.head) < FORWARD {
+            self.contradict();
+            self.append(piece);
+        } else if self.behind(piece.start) > i64::from(BACKWARD) {
+            self.suspect(piece, FAR);
+        } else if piece.end().wrapping_sub(self.head) < FORWARD && piece.end() != self.head {
+            // Reaches over the highest number.
+            self.contradict();
+            let old = self.head.wrapping_sub(piece.start);
+            self.late(Piece { start: piece.start, length: old });
+            self.append(Piece { start: self.head, length: piece.length - old });
+        } else if self.is_known(piece.start) && self.uncovered(piece) == [piece] {
+            self.contradict();
+            self.late(piece);
+        } else {
+            self.suspect(piece, NEAR);
+        }
+    }
+
+    fn begin(&mut self, piece: Piece) {
+        if self.restarted && self.restarts.len() == RESTARTS {
+            // The counter does nothing but restart. What is left out begins a run in the next report.
+            self.truncated[1] = true;
+            self.stray += u64::from(piece.length);
+            return;
+        }
+        if std::mem::take(&mut self.restarted) {
+            self.restarts.push(u32::try_from(self.current.len()).unwrap_or(u32::MAX));
+        }
+        self.begins = false;
+        self.run_from = self.current.len();
+        self.previous.clear();
+        self.begun = [None; 2];
+        // Pushed even where there is no room, so that the restart has a range to stand before.
+        self.current.push(piece);
+        self.head = piece.end();
+    }
+
+    /// Adds what begins at the highest number or ahead of it.
+    fn append(&mut self, piece: Piece) {
+        let in_run = self.current.len() > self.run_from;
+        let room = self.current.len() < self.limit as usize;
+        match self.current.last_mut() {
+            Some(last)
+                if in_run && last.end() == piece.start && piece.length > 0 && last.length < 1 << 30 =>
+            {
+                last.length += piece.length;
+            }
+            _ if room => self.current.push(piece),
+            _ => self.truncated[1] = true,
+        }
+        self.head = piece.end();
+    }
+
+    /// How far a number lies behind the highest one.
+    fn behind(&self, number: u32) -> i64 {
+        i64::from(self.head.wrapping_sub(number))
+    }
+
+    /// Whether all that ever came at or above this number, which is behind the highest one, is remembered.
+    fn is_known(&self, number: u32) -> bool {
+        let floor = self.begun[0].is_none_or(|floor| self.behind(number) <= self.behind(floor));
+        floor && self.truncated == [false; 2]
+    }
+
+    /// The numbers of a piece behind the highest one that are in no range remembered.
+    fn uncovered(&self, piece: Piece) -> Vec<Piece> {
+        let mut left = vec![piece];
+        for list in [&self.previous[..], &self.current[self.run_from..]] {
+            left = left.into_iter().flat_map(|piece| self.without(piece, list)).collect();
+        }
+        left
+    }
+
+    fn without(&self, piece: Piece, list: &[Piece]) -> Vec<Piece> {
+        // Distances behind the highest number fall as numbers climb.
+        let (mut from, to) = (self.behind(piece.start), self.behind(piece.start) - i64::from(piece.length));
+        let first = list.partition_point(|other| self.behind(other.start) - i64::from(other.length) >= from);
+        let mut left = Vec::new();
+        for other in &list[first..] {
+            let (start, end) = (self.behind(other.start), self.behind(other.start) - i64::from(other.length));
+            if start <= to {
+                break;
+            }
+            if start < from {
+                left.push((from, start));
+            }
+            from = from.min(end);
+        }
+        if from > to {
+            left.push((from, to));
+        }
+        let piece = |(from, to): (i64, i64)| Piece {
+            start: self.head.wrapping_sub(from as u32),
+            length: (from - to) as u32,
+        };
+        left.into_iter().map(piece).collect()
+    }
+
+    /// Takes in what is behind the highest number: what is new of it is reported, the rest is repeated.
+    fn late(&mut self, piece: Piece) {
+        let known = self.is_known(piece.start);
+        let mut new = 0;
+        for piece in self.uncovered(piece) {
+            new += u64::from(piece.length);
+            self.insert(piece);
+        }
+        if known {
+            self.reordered += new;
+        }
+        self.repeated += u64::from(piece.length) - new;
+    }
+
+    fn insert(&mut self, piece: Piece) {
+        if self.current.len() >= self.limit as usize {
+            self.truncated[1] = true;
+            return;
+        }
+        let run = &self.current[self.run_from..];
+        let at =
+            self.run_from + run.partition_point(|other| self.behind(other.start) > self.behind(piece.start));
+        if at > self.run_from
+            && self.current[at - 1].end() == piece.start
+            && self.current[at - 1].length < 1 << 30
+            && piece.length > 0
+        {
+            self.current[at - 1].length += piece.length;
+        } else {
+            self.current.insert(at, piece);
+        }
+    }
+
+    /// A datagram that would be the `enough`th of a restart.
+    fn suspect(&mut self, piece: Piece, enough: usize) {
+        if piece.length == 0 {
+            return;
+        }
+        let follows = self.candidate.as_ref().and_then(|candidate| candidate.last()).is_none_or(|last| {
+            let ahead = piece.start.wrapping_sub(last.end());
+            // After a fall far down some disorder is no objection; near by only climbing is a sign.
+            ahead < BACKWARD
+                || (enough == FAR && ahead.wrapping_neg() < BACKWARD && piece.start != last.start)
+        });
+        if !follows {
+            self.contradict();
+        }
+        let candidate = self.candidate.get_or_insert_default();
+        candidate.push(piece);
+        if candidate.count >= enough {
+            self.promote();
+        }
+    }
+
+    /// The candidate is the beginning of a new run.
+    fn promote(&mut self) {
+        let Some(notes) = self.candidate.as_mut().map(|candidate| candidate.take()) else { return };
+        self.begins = true;
+        self.restarted = true;
+        for piece in notes {
+            if self.begins {
+                self.begin(piece);
+            } else if piece.start.wrapping_sub(self.head) < FORWARD {
+                self.append(piece);
+            } else if self.behind(piece.start) >= i64::from(piece.length) {
+                self.late(piece);
+            }
+        }
+    }
+
+    /// The candidate was no restart.
+    fn contradict(&mut self) {
+        if !self.waits() {
+            return;
+        }
+        let Some(notes) = self.candidate.as_mut().map(|candidate| candidate.take()) else { return };
+        for piece in notes {
+            if (i64::from(piece.length)..=i64::from(BACKWARD)).contains(&self.behind(piece.start)) {
+                self.late(piece);
+            } else {
+                self.stray += u64::from(piece.length);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ranges(report: &SpaceReport) -> Vec<(u32, u32)> {
+        report.ranges(1000).unwrap().map(|range| (range.number, range.length)).collect()
+    }
+
+    fn noted(numbers: impl IntoIterator<Item = u32>) -> Tracker {
+        let mut tracker = Tracker::new(100);
+        for number in numbers {
+            tracker.note(number, 1);
+        }
+        tracker
+    }
+
+    #[test]
+    fn what_follows_is_one_range_and_a_gap_begins_another() {
+        let mut tracker = noted([7, 8, 9, 12]);
+        tracker.note(13, 30);
+        let report = tracker.take_report().unwrap();
+        assert_eq!(ranges(&report), [(7, 3), (12, 31)]);
+        assert_eq!(tracker.take_report(), None);
+        tracker.note(43, 1);
+        assert_eq!(ranges(&tracker.take_report().unwrap()), [(43, 1)]);
+    }
+
+    #[test]
+    fn numbers_wrap() {
+        let mut tracker = noted([u32::MAX - 1, u32::MAX, 0, 1, 3]);
+        assert_eq!(ranges(&tracker.take_report().unwrap()), [(u32::MAX - 1, 4), (3, 1)]);
+    }
+
+    #[test]
+    fn late_and_repeated_numbers_are_told_apart_over_two_reports() {
+        let mut tracker = noted([1, 2, 5, 6, 3, 5, 7]);
+        let report = tracker.take_report().unwrap();
+        assert_eq!((ranges(&report), report.reordered, report.repeated), (vec![(1, 3), (5, 3)], 1, 1));
+        for number in [8, 4, 2, 9] {
+            tracker.note(number, 1);
+        }
+        let report = tracker.take_report().unwrap();
+        assert_eq!((ranges(&report), report.reordered, report.repeated), (vec![(4, 1), (8, 2)], 1, 1));
+    }
+
+    #[test]
+    fn numbers_older_than_two_reports_are_reported_without_a_verdict() {
+        let mut tracker = noted([1, 2]);
+        for number in [10, 20, 30] {
+            tracker.take_report();
+            tracker.note(number, 1);
+        }
+        tracker.note(2, 1);
+        tracker.note(31, 1);
+        let report = tracker.take_report().unwrap();
+        assert_eq!((ranges(&report), report.reordered, report.repeated), (vec![(2, 1), (30, 2)], 0, 0));
+    }
+
+    #[test]
+    fn a_fall_far_down_is_a_restart_when_others_follow() {
+        let mut tracker = noted([90_000_000, 90_000_001, 5, 6]);
+        let report = tracker.take_report().unwrap();
+        assert_eq!((ranges(&report), report.restarts.len()), (vec![(90_000_000, 2)], 0));
+        tracker.note(7, 1);
+        let report = tracker.take_report().unwrap();
+        assert_eq!((ranges(&report), &report.restarts[..]), (vec![(5, 3)], &[0][..]));
+    }
+
+    #[test]
+    fn one_number_far_off_is_a_stray() {
+        let mut tracker = noted([90_000_000, 90_000_001, 5, 90_000_002, 3_000_000_000, 90_000_003]);
+        let report = tracker.take_report().unwrap();
+        assert_eq!((ranges(&report), report.restarts.len(), report.stray), (vec![(90_000_000, 4)], 0, 2));
+    }
+
+    #[test]
+    fn a_small_counter_that_restarts_is_seen_after_a_few_datagrams() {
+        let mut tracker = noted((1..=100).chain(1..=15));
+        assert_eq!(tracker.take_report().unwrap().restarts.len(), 0);
+        tracker.note(16, 1);
+        let report = tracker.take_report().unwrap();
+        assert_eq!((ranges(&report), &report.restarts[..]), (vec![(1, 16)], &[0][..]));
+    }
+
+    #[test]
+    fn every_datagram_twice_is_no_restart() {
+        let mut tracker = noted((1..=1000).flat_map(|number| [number, number]));
+        tracker.note(1001, 1);
+        let report = tracker.take_report().unwrap();
+        assert_eq!((ranges(&report), report.restarts.len(), report.repeated), (vec![(1, 1001)], 0, 1000));
+    }
+
+    #[test]
+    fn a_restart_that_the_caller_knows_of_is_one_at_once() {
+        let mut tracker = noted([100, 101]);
+        tracker.restart();
+        tracker.restart();
+        tracker.note(99, 1);
+        let report = tracker.take_report().unwrap();
+        assert_eq!((ranges(&report), &report.restarts[..]), (vec![(100, 2), (99, 1)], &[1][..]));
+        // The first datagram of the new run was taken for a repeated one until the caller knew.
+        tracker.note(100, 1);
+        tracker.note(100, 1);
+        tracker.restart();
+        tracker.note(101, 1);
+        let report = tracker.take_report().unwrap();
+        assert_eq!((ranges(&report), &report.restarts[..]), (vec![(100, 1), (100, 2)], &[1][..]));
+    }
+
+    #[test]
+    fn a_place_of_unknown_length_is_reported() {
+        let mut tracker = noted([10, 11]);
+        tracker.note_unknown(12);
+        tracker.note(20, 5);
+        tracker.note_unknown(25);
+        tracker.note(25, 1);
+        assert_eq!(ranges(&tracker.take_report().unwrap()), [(10, 2), (12, 0), (20, 5), (25, 1)]);
+    }
+
+    #[test]
+    fn ranges_beyond_the_limit_are_left_out_and_said_to_be() {
+        let mut tracker = noted((0..200).map(|number| number * 2));
+        assert!(tracker.is_nearly_full());
+        let report = tracker.take_report().unwrap();
+        assert_eq!((report.pairs.len(), report.truncated), (200, true));
+        tracker.note(400, 1);
+        let report = tracker.take_report().unwrap();
+        assert_eq!((ranges(&report), report.truncated), (vec![(400, 1)], false));
+    }
+
+    #[test]
+    fn noting_what_follows_allocates_nothing_after_the_first() {
+        let mut tracker = noted([0]);
+        let room = tracker.current.capacity();
+        for number in 1..100_000 {
+            tracker.note(number, 1);
+        }
+        assert_eq!((tracker.current.len(), tracker.current.capacity()), (1, room));
+        assert!(tracker.candidate.is_none());
+    }
+}
