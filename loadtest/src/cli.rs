@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 use serde::Serialize;
 
 use crate::demo::{self, DemoArgs};
+use crate::flood::{self, FloodArgs};
 use crate::generate::{self, RunArgs};
 use crate::measure::{self, MeasureArgs};
 use crate::replay::{self, ReplayArgs};
@@ -28,6 +29,8 @@ enum Command {
     Run(RunArgs),
     /// Send the datagrams of captures (pcap, pcapng) again
     Replay(ReplayArgs),
+    /// Send templates that no exporter has, from sources that are none
+    Flood(FloodArgs),
     /// Share the datagrams for a virtual address among nodes, keeping their source addresses (needs root)
     Spread(SpreadArgs),
     /// Consume what a run sent from Kafka and account for every record and every value
@@ -65,6 +68,11 @@ impl Command {
             Self::Replay(args) => {
                 let report = replay::run(&args, &stopped)?;
                 print_line("replay", &report)?;
+                Ok(report.send_errors == 0)
+            }
+            Self::Flood(args) => {
+                let report = flood::run(&args, &stopped)?;
+                print_line("flood", &report)?;
                 Ok(report.send_errors == 0)
             }
             Self::Spread(args) => {

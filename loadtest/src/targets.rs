@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use clap::ValueEnum;
 
 use crate::identity::mix;
+use crate::random::Random;
 
 /// How the datagrams of exporters are shared among targets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -31,7 +32,7 @@ pub struct Picker {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Choice {
     Always(u64),
-    Random { state: u64 },
+    Random(Random),
     InTurn { next: u64 },
 }
 
@@ -42,7 +43,7 @@ impl Picker {
         let choice = match spread {
             Spread::Exporter => Choice::Always(exporter),
             Spread::Flow => Choice::Always(flow_hash(seed, source)),
-            Spread::Random => Choice::Random { state: mix(seed ^ mix(exporter)) },
+            Spread::Random => Choice::Random(Random::new(seed ^ mix(exporter))),
             Spread::RoundRobin => Choice::InTurn { next: exporter },
         };
         Self { count: count as u64, choice }
@@ -50,17 +51,14 @@ impl Picker {
 
     /// A choice that any datagram of anybody goes through.
     pub fn random(count: usize, seed: u64) -> Self {
-        Self { count: count as u64, choice: Choice::Random { state: mix(seed) } }
+        Self { count: count as u64, choice: Choice::Random(Random::new(seed)) }
     }
 
     /// The target of the next datagram, below the count.
     pub fn pick(&mut self) -> usize {
         let number = match &mut self.choice {
             Choice::Always(number) => *number,
-            Choice::Random { state } => {
-                *state = state.wrapping_add(1);
-                mix(*state)
-            }
+            Choice::Random(random) => random.number(),
             Choice::InTurn { next } => {
                 *next += 1;
                 *next - 1

@@ -7,6 +7,7 @@ mod fixed;
 mod ipfix;
 pub(crate) mod packet;
 pub(crate) mod sflow;
+pub(crate) mod spoofed;
 mod v5;
 mod v9;
 
