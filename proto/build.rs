@@ -7,6 +7,7 @@ const FILES: &[&str] = &[
     "proto/catchment/cluster/v1/admin.proto",
     "proto/catchment/cluster/v1/session.proto",
     "proto/catchment/cluster/v1/state.proto",
+    "proto/catchment/cluster/v1/store.proto",
     "proto/catchment/flow/v1/flow.proto",
     "proto/catchment/node/v1/control.proto",
     "proto/catchment/node/v1/node.proto",

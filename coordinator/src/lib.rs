@@ -9,3 +9,31 @@
 //! ```
 
 #![forbid(unsafe_code)]
+
+pub mod config_store;
+mod counters;
+mod desired;
+pub mod keys;
+pub mod kv;
+mod leader;
+mod lease;
+pub mod limits;
+mod log_limit;
+pub mod merge;
+mod mirror;
+mod reflector;
+mod registry;
+pub mod scope;
+mod store;
+mod templates;
+pub mod validate;
+mod view;
+mod wanted;
+mod writer;
+
+pub use self::counters::{Count, Counted, Counters};
+pub use self::mirror::Mirror;
+pub use self::registry::Registration;
+pub use self::store::{Connection, Store, StoreError, StoreOptions};
+pub use self::templates::Exchange;
+pub use self::view::{EncodedResponse, Feed, View, ViewSize};

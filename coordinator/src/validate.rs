@@ -1,0 +1,273 @@
+//! What comes from nodes and from the store is checked like wire input before anything uses it.
+//!
+//! A message that does not hold what its contract says becomes an [`Invalid`], never a panic, and never a value. Callers
+//! bound the encoded size before they decode ([`stored_scope`] does it itself).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+
+use catchment_proto::cluster::v1::{
+    FieldSpecifier, Layout as LayoutMessage, OptionsEntry, Order as OrderMessage, ScopeKey, ScopeState,
+    TemplateKind, options_entry,
+};
+use prost::Message as _;
+
+use crate::merge;
+use crate::scope::{Announced, Field, Kind, Layout, Order, Said, Scope, ScopeId, content_hash};
+
+/// Fields of a template: as many as the decoder takes.
+pub const MAX_FIELDS: usize = 1024;
+/// Fields without octets of a template: as many as the decoder takes.
+pub const MAX_EMPTY_FIELDS: usize = 16;
+/// Octets of a text, of a zone, of a node's or coordinator's id.
+pub const MAX_TEXT: usize = 255;
+/// Octets of one record at least: what does not fit a datagram can never be decoded.
+pub const MAX_RECORD: usize = 65_535;
+/// Octets of a scope, encoded.
+pub const MAX_SCOPE_BYTES: usize = 512 * 1024;
+/// Definitions of a scope that are looked at; what [`merge`] keeps is less.
+const MAX_DEFINITIONS: usize = 64 * 1024;
+/// Lowest id of a template (RFC 7011 3.4.3).
+const MIN_TEMPLATE_ID: u32 = 256;
+/// Options entries of a scope.
+pub const MAX_OPTIONS: usize = 16 * 1024;
+
+/// Why a message is not used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Invalid {
+    /// The scope has no key.
+    #[error("no scope key")]
+    NoKey,
+    /// The exporter is neither an IPv4 nor an IPv6 address.
+    #[error("an exporter's address of {0} octets")]
+    Address(usize),
+    /// Neither NetFlow v9 nor IPFIX.
+    #[error("export protocol version {0}, not 9 or 10")]
+    Version(u32),
+    /// A text is too long.
+    #[error("a text of {0} octets, more than {MAX_TEXT}")]
+    Text(usize),
+    /// A text has characters that no name has.
+    #[error("a text with control characters")]
+    Control,
+    /// Too large.
+    #[error("{0} octets, more than {MAX_SCOPE_BYTES}")]
+    Size(usize),
+    /// Not a protobuf message of the type.
+    #[error("not the message that belongs here: {0}")]
+    Encoding(String),
+    /// The hash does not agree with the content.
+    #[error("the content does not agree with its hash")]
+    Hash,
+    /// Too many parts.
+    #[error("{count} {what}, more than {limit}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        count: usize,
+        /// How many at most.
+        limit: usize,
+    },
+    /// A template id below 256 or above 65535.
+    #[error("template id {0}")]
+    TemplateId(u32),
+    /// A port above 65535.
+    #[error("port {0}")]
+    Port(u32),
+    /// An announcement or entry without its order.
+    #[error("no order")]
+    NoOrder,
+    /// A definition that points to no layout.
+    #[error("layout {index} of {layouts}")]
+    LayoutIndex {
+        /// Where it points.
+        index: u32,
+        /// How many there are.
+        layouts: usize,
+    },
+    /// A kind that is not known.
+    #[error("{what} of kind {kind}")]
+    Kind {
+        /// Of what.
+        what: &'static str,
+        /// The number.
+        kind: i32,
+    },
+    /// A layout that no record can follow.
+    #[error("a layout whose records have {0} octets")]
+    RecordLength(usize),
+    /// A field that cannot be.
+    #[error("field {id} with enterprise {pen}, length {length}{}", if *.variable { ", variable" } else { "" })]
+    Field {
+        /// Its element id.
+        id: u32,
+        /// Its enterprise.
+        pen: u32,
+        /// Its length.
+        length: u32,
+        /// Whether it is of variable length.
+        variable: bool,
+    },
+    /// Scope fields where they cannot be.
+    #[error("scope fields in a data template, or after other fields")]
+    ScopeFields,
+    /// The key and the value speak of different things.
+    #[error("the value is of {0}")]
+    OtherKey(String),
+    /// A log level that is none.
+    #[error("log level {0:?}")]
+    LogLevel(String),
+    /// A name that must not be empty.
+    #[error("an empty {0}")]
+    Empty(&'static str),
+}
+
+/// A scope's key.
+pub fn scope_id(key: &ScopeKey) -> Result<ScopeId, Invalid> {
+    let exporter = match *key.exporter {
+        [a, b, c, d] => IpAddr::V4(Ipv4Addr::new(a, b, c, d)),
+        ref octets => {
+            let octets: [u8; 16] = octets.try_into().map_err(|_| Invalid::Address(octets.len()))?;
+            Ipv6Addr::from(octets).to_canonical()
+        }
+    };
+    let version = match key.version {
+        9 => 9,
+        10 => 10,
+        other => return Err(Invalid::Version(other)),
+    };
+    let zone = name(&key.zone)?.into();
+    Ok(ScopeId { zone, exporter, version, domain: key.domain })
+}
+
+/// A short text without control characters.
+pub fn name(text: &str) -> Result<&str, Invalid> {
+    if text.len() > MAX_TEXT {
+        return Err(Invalid::Text(text.len()));
+    }
+    if text.chars().any(char::is_control) {
+        return Err(Invalid::Control);
+    }
+    Ok(text)
+}
+
+/// A [`name`] that is not empty.
+pub fn id<'a>(what: &'static str, text: &'a str) -> Result<&'a str, Invalid> {
+    if text.is_empty() { Err(Invalid::Empty(what)) } else { name(text) }
+}
+
+/// A scope as a node sends it.
+pub fn scope(message: &ScopeState) -> Result<Scope, Invalid> {
+    let id = scope_id(message.key.as_ref().ok_or(Invalid::NoKey)?)?;
+    at_most("definitions", message.definitions.len(), MAX_DEFINITIONS)?;
+    at_most("layouts", message.layouts.len(), MAX_DEFINITIONS)?;
+    at_most("options entries", message.options.len(), MAX_OPTIONS)?;
+    let layouts: Vec<Arc<Layout>> = message
+        .layouts
+        .iter()
+        .map(|each| layout(each, id.version).map(Arc::new))
+        .collect::<Result<_, _>>()?;
+    let mut scope = Scope::empty(id);
+    for definition in &message.definitions {
+        let id = definition.id;
+        let template =
+            u16::try_from(id).ok().filter(|_| id >= MIN_TEMPLATE_ID).ok_or(Invalid::TemplateId(id))?;
+        let port = u16::try_from(definition.port).map_err(|_| Invalid::Port(definition.port))?;
+        let layout = usize::try_from(definition.layout)
+            .ok()
+            .and_then(|index| layouts.get(index))
+            .ok_or(Invalid::LayoutIndex { index: definition.layout, layouts: layouts.len() })?;
+        let announced = Announced { order: order(definition.order)?, layout: Arc::clone(layout) };
+        merge::keep_greater(&mut scope.templates, (template, port), announced);
+    }
+    for entry in &message.options {
+        let (key, said) = options(entry)?;
+        merge::keep_greater(&mut scope.options, key, said);
+    }
+    merge::bound(&mut scope);
+    Ok(scope)
+}
+
+/// A scope as the store holds it, under the key of `id`.
+pub fn stored_scope(id: &ScopeId, bytes: &[u8]) -> Result<Scope, Invalid> {
+    if bytes.len() > MAX_SCOPE_BYTES {
+        return Err(Invalid::Size(bytes.len()));
+    }
+    let mut message = ScopeState::decode(bytes).map_err(|error| Invalid::Encoding(error.to_string()))?;
+    let hash = std::mem::take(&mut message.content_hash);
+    if hash != content_hash(&message.encode_to_vec()) {
+        return Err(Invalid::Hash);
+    }
+    let scope = scope(&message)?;
+    if scope.id == *id { Ok(scope) } else { Err(Invalid::OtherKey(scope.id.to_string())) }
+}
+
+fn at_most(what: &'static str, count: usize, limit: usize) -> Result<(), Invalid> {
+    if count > limit { Err(Invalid::TooMany { what, count, limit }) } else { Ok(()) }
+}
+
+fn order(order: Option<OrderMessage>) -> Result<Order, Invalid> {
+    let order = order.ok_or(Invalid::NoOrder)?;
+    Ok(Order { epoch: order.epoch, time_ms: order.time_ms })
+}
+
+fn layout(message: &LayoutMessage, version: u8) -> Result<Layout, Invalid> {
+    let kind = match message.kind() {
+        TemplateKind::Data => Kind::Data,
+        TemplateKind::Options => Kind::Options,
+        TemplateKind::Unspecified => return Err(Invalid::Kind { what: "a layout", kind: message.kind }),
+    };
+    at_most("fields", message.fields.len(), MAX_FIELDS)?;
+    let fields: Box<[Field]> =
+        message.fields.iter().map(|each| field(each, version)).collect::<Result<_, _>>()?;
+    // A field of variable length takes one octet at least.
+    let record: usize =
+        fields.iter().map(|each| if each.variable { 1 } else { usize::from(each.length) }).sum();
+    let empty = fields.iter().filter(|each| each.length == 0).count();
+    if record == 0 || record > MAX_RECORD || empty > MAX_EMPTY_FIELDS.min(record) {
+        return Err(Invalid::RecordLength(record));
+    }
+    let scopes = fields.iter().take_while(|each| each.scope).count();
+    if fields[scopes..].iter().any(|each| each.scope) || (kind == Kind::Data && scopes > 0) {
+        return Err(Invalid::ScopeFields);
+    }
+    Ok(Layout { kind, fields })
+}
+
+fn field(message: &FieldSpecifier, version: u8) -> Result<Field, Invalid> {
+    let FieldSpecifier { pen, id, length, variable, scope } = *message;
+    let wrong = Invalid::Field { pen, id, length, variable };
+    let (Ok(small_id), Ok(small_length)) = (u16::try_from(id), u16::try_from(length)) else {
+        return Err(wrong);
+    };
+    // RFC 7011 3.2: 15 bits of id, and 65535 means variable length. NetFlow v9 knows neither enterprises nor variable length.
+    let possible = match version {
+        10 => id < 0x8000 && variable == (length == 0xffff),
+        _ => !variable && pen == 0,
+    };
+    if possible { Ok(Field { pen, id: small_id, length: small_length, variable, scope }) } else { Err(wrong) }
+}
+
+fn options(entry: &OptionsEntry) -> Result<((i32, u64), Said), Invalid> {
+    use options_entry::Kind;
+    let kind = entry.kind();
+    match kind {
+        Kind::Unspecified => return Err(Invalid::Kind { what: "an options entry", kind: entry.kind }),
+        Kind::SamplingDomain
+        | Kind::SamplingSelector
+        | Kind::SamplingInterface
+        | Kind::SystemInitTime
+        | Kind::InterfaceName
+        | Kind::InterfaceDescription
+        | Kind::VrfName
+        | Kind::ApplicationName
+        | Kind::ExporterName => {}
+    }
+    if entry.text.len() > MAX_TEXT {
+        return Err(Invalid::Text(entry.text.len()));
+    }
+    let said = Said { order: order(entry.order)?, number: entry.number, text: entry.text.as_str().into() };
+    Ok(((entry.kind, entry.id), said))
+}
