@@ -5,10 +5,8 @@
 //! where the test itself is killed, `dev/services` ends it, whose mark it inherits.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -18,8 +16,8 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tempfile::TempDir;
 
-use crate::binaries::workspace;
 use crate::certificates::Certificates;
+use crate::services::{self, unused_port};
 use crate::wait::until;
 
 const ANSWER: Duration = Duration::from_secs(1);
@@ -60,7 +58,7 @@ impl Broker {
             sasl: unused_port()?,
             controller: unused_port()?,
         };
-        let broker = Self { jars: jars()?, folder, certificates, ports, child: None };
+        let broker = Self { jars: services::fetch("kafka")?, folder, certificates, ports, child: None };
         fs::write(broker.settings(), broker.properties())?;
         let mut format = broker.java("-Xmx64m", "kafka.tools.StorageTool");
         // A cluster's name is 16 octets in base 64.
@@ -178,24 +176,4 @@ impl Drop for Broker {
             let _ = child.wait();
         }
     }
-}
-
-/// The folder with Kafka's jars, filled where it is not.
-fn jars() -> Result<PathBuf> {
-    let output = Command::new(workspace().join("dev/services")).args(["fetch", "kafka"]).output()?;
-    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
-}
-
-/// A port below those that the kernel gives to clients: while no broker listens there, nobody else may come to have it.
-fn unused_port() -> Result<u16> {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = 20_000 + (std::process::id() % 10_000) as u16;
-    for _ in 0..1_000 {
-        let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    bail!("no port is free from {first} on")
 }

@@ -2,7 +2,6 @@
 //!
 //! Invariants: a node does not outlive its [`Node`], and none is stopped without its [ledger](crate::ledger) being checked.
 
-mod log;
 mod settings;
 
 use std::net::SocketAddr;
@@ -19,9 +18,9 @@ pub use settings::Settings;
 use crate::http::{self, Answer};
 use crate::kafka::Topic;
 use crate::ledger::{self, Ledger};
+use crate::log::Log;
 use crate::metrics::Scrape;
 use crate::wait::until;
-use log::Log;
 
 /// A running node.
 #[derive(Debug)]

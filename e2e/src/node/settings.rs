@@ -8,9 +8,9 @@ use std::process::{Command, ExitStatus, Stdio};
 use anyhow::{Context as _, Result, bail};
 
 use super::Node;
-use super::log::Log;
 use crate::binaries::binary;
 use crate::http;
+use crate::log::Log;
 use crate::wait::until;
 
 /// A node to be started.

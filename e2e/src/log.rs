@@ -1,4 +1,4 @@
-//! What a node writes on standard error, line by line, as it comes.
+//! What a process writes on standard error, line by line, as it comes.
 
 use std::io::{BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
@@ -9,11 +9,11 @@ use serde_json::Value;
 
 /// Lines of standard error.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Log(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Log(Arc<Mutex<Vec<String>>>);
 
 impl Log {
     /// Reads lines on a thread of its own until the pipe ends.
-    pub(super) fn read(&self, pipe: impl Read + Send + 'static) -> JoinHandle<()> {
+    pub(crate) fn read(&self, pipe: impl Read + Send + 'static) -> JoinHandle<()> {
         let log = self.clone();
         thread::spawn(move || {
             for line in BufReader::new(pipe).lines().map_while(Result::ok) {
@@ -23,7 +23,7 @@ impl Log {
     }
 
     /// The first line that holds `text`.
-    pub(super) fn find(&self, text: &str) -> Option<String> {
+    pub(crate) fn find(&self, text: &str) -> Option<String> {
         self.lock().iter().find(|line| line.contains(text)).cloned()
     }
 
@@ -32,12 +32,12 @@ impl Log {
     }
 
     /// All lines so far.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.lock().join("\n")
     }
 
     /// The addresses of all lines with this message.
-    pub(super) fn addresses(&self, message: &str) -> Vec<SocketAddr> {
+    pub(crate) fn addresses(&self, message: &str) -> Vec<SocketAddr> {
         let address = |line: &String| {
             let line: Value = serde_json::from_str(line).ok()?;
             (line["message"] == message).then(|| line["address"].as_str()?.parse().ok()).flatten()

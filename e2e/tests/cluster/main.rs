@@ -1,0 +1,5 @@
+//! The cluster as its users see it: real coordinators over a real etcd, real nodes, a real Kafka, and faults.
+//!
+//! One test program, so that all tests run beside each other; each has ports, an etcd and a topic of its own.
+
+mod etcd;
