@@ -33,8 +33,11 @@ use crate::validate::{self, Invalid};
 use crate::view::Part;
 use crate::writer::{Urgency, jitter};
 
-/// Keys in one page of a list, at first: less where an answer is too large.
-const PAGE: usize = 2000;
+/// Keys in one page of a list, at first: the next ones are as large as these values allow.
+const FIRST_PAGE: usize = 100;
+const MAX_PAGE: usize = 4000;
+/// Octets of a page that are aimed at: etcd makes each answer in one piece.
+const PAGE_BYTES: usize = 1024 * 1024;
 const RETRY_MIN: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 /// A scope that was heard of within this time is put back when it is deleted.
@@ -192,7 +195,7 @@ impl Reflector {
         let kv = self.shared.kv.clone();
         let prefix = self.shared.keys.prefix().to_owned();
         let mut pairs: Vec<Pair> = Vec::new();
-        let mut limit = PAGE;
+        let mut limit = FIRST_PAGE;
         let mut at = None;
         loop {
             let after = pairs.last().map(|pair| pair.key.as_slice());
@@ -205,12 +208,13 @@ impl Reflector {
                 page => page?,
             };
             let at = *at.get_or_insert(page.moment);
+            let octets: usize = page.pairs.iter().map(|pair| pair.key.len() + pair.value.len() + 64).sum();
+            let fitting = PAGE_BYTES * page.pairs.len().max(1) / octets.max(1);
+            limit = fitting.clamp(1, (limit * 4).min(MAX_PAGE));
             pairs.extend(page.pairs);
             if !page.more {
                 return Ok((pairs, at));
             }
-            // One large value should not make all that follows slow.
-            limit = (limit * 2).min(PAGE);
         }
     }
 
@@ -326,7 +330,8 @@ impl Reflector {
                     return Ok(());
                 }
             };
-            if self.last.as_ref().is_some_and(|(_, last)| last.contradicts(events.moment)) {
+            let back = |last: &Moment| events.events.is_empty() && events.moment.revision < last.revision;
+            if self.last.as_ref().is_some_and(|(_, last)| back(last)) {
                 // Identified anew, it will be found to be another history.
                 return Ok(());
             }

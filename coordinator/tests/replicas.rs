@@ -1,5 +1,7 @@
 //! Replicas over one store, and the sessions of nodes with them.
 
+#![allow(clippy::unwrap_used)]
+
 mod rig;
 
 use std::time::Duration;

@@ -231,7 +231,6 @@ impl State {
         for change in changes {
             let key = change.key.into_bytes();
             let event = match change.action {
-                Action::Keep => continue,
                 Action::Put { value, lease } => {
                     let held = Held { value, revision, lease };
                     let event = Event::Put(held.pair(&key));

@@ -5,11 +5,13 @@
 //! [`Memory`] and [`Etcd`] hold the same contract, and the same tests hold them to it. Nothing here retries: a call ends within its
 //! time-out, a watch that breaks says so and is over. [`crate::reflector`] and [`crate::lease`] begin anew.
 
+mod etcd;
 mod memory;
 
 use std::time::Duration;
 
-pub use self::memory::{Memory, MemoryWatch};
+pub use self::etcd::{Etcd, EtcdOptions, EtcdTls, EtcdWatch};
+pub use self::memory::{Backup, Memory, MemoryWatch};
 
 /// Changes in one call, at most (etcd takes 128 operations in a transaction).
 pub const MAX_CHANGES: usize = 100;
@@ -114,8 +116,6 @@ pub enum Action {
     },
     /// Takes it away.
     Delete,
-    /// Nothing: it is only compared.
-    Keep,
 }
 
 /// A change of one key.
@@ -188,6 +188,8 @@ pub struct Events {
 pub enum Kv {
     /// In this process: what `store: memory` means.
     Memory(Memory),
+    /// etcd: what `store: etcd` means.
+    Etcd(Etcd),
 }
 
 /// Changes from a revision on.
@@ -195,6 +197,8 @@ pub enum Kv {
 pub enum Watch {
     /// Of [`Kv::Memory`].
     Memory(MemoryWatch),
+    /// Of [`Kv::Etcd`].
+    Etcd(Box<EtcdWatch>),
 }
 
 impl Kv {
@@ -202,6 +206,7 @@ impl Kv {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Memory(_) => "memory",
+            Self::Etcd(_) => "etcd",
         }
     }
 
@@ -209,6 +214,7 @@ impl Kv {
     pub async fn get(&self, key: &str) -> Result<(Option<Pair>, Moment), KvError> {
         match self {
             Self::Memory(memory) => memory.get(key),
+            Self::Etcd(etcd) => etcd.get(key).await,
         }
     }
 
@@ -222,6 +228,7 @@ impl Kv {
     ) -> Result<Page, KvError> {
         match self {
             Self::Memory(memory) => memory.list(prefix, after, limit, revision),
+            Self::Etcd(etcd) => etcd.list(prefix, after, limit, revision).await,
         }
     }
 
@@ -231,6 +238,7 @@ impl Kv {
         debug_assert!(changes.len() <= MAX_CHANGES);
         match self {
             Self::Memory(memory) => memory.change_each(changes),
+            Self::Etcd(etcd) => etcd.change_each(&changes).await,
         }
     }
 
@@ -239,6 +247,7 @@ impl Kv {
         debug_assert!(changes.len() <= MAX_CHANGES);
         match self {
             Self::Memory(memory) => memory.change_all(changes),
+            Self::Etcd(etcd) => etcd.change_all(&changes).await,
         }
     }
 
@@ -246,6 +255,7 @@ impl Kv {
     pub async fn grant(&self, ttl: Duration) -> Result<Lease, KvError> {
         match self {
             Self::Memory(memory) => Ok(memory.grant(ttl)),
+            Self::Etcd(etcd) => etcd.grant(ttl).await,
         }
     }
 
@@ -253,6 +263,7 @@ impl Kv {
     pub async fn keep_alive(&self, lease: Lease) -> Result<(), KvError> {
         match self {
             Self::Memory(memory) => memory.keep_alive(lease),
+            Self::Etcd(etcd) => etcd.keep_alive(lease).await,
         }
     }
 
@@ -263,6 +274,7 @@ impl Kv {
                 memory.revoke(lease);
                 Ok(())
             }
+            Self::Etcd(etcd) => etcd.revoke(lease).await,
         }
     }
 
@@ -270,6 +282,7 @@ impl Kv {
     pub async fn watch(&self, prefix: &str, revision: i64) -> Result<Watch, KvError> {
         match self {
             Self::Memory(memory) => Ok(Watch::Memory(memory.watch(prefix, revision)?)),
+            Self::Etcd(etcd) => Ok(Watch::Etcd(Box::new(etcd.watch(prefix, revision).await?))),
         }
     }
 }
@@ -279,6 +292,7 @@ impl Watch {
     pub async fn next(&mut self) -> Result<Events, KvError> {
         match self {
             Self::Memory(watch) => watch.next().await,
+            Self::Etcd(watch) => watch.next().await,
         }
     }
 }

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
+pub mod etcd;
+
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
