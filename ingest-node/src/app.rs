@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use catchment_serving::logging::Logging;
+use catchment_serving::{Signal, Signals, http};
 
 use crate::cli::Cli;
 use crate::config::Loaded;
-use crate::http;
 use crate::ledger::Ledger;
-use crate::logging::Logging;
 use crate::node::Node;
 
 /// Threads of the control plane.
@@ -58,10 +57,11 @@ async fn serve(cli: &Cli, loaded: &Loaded, logging: Logging) -> anyhow::Result<L
     let drain = loop {
         tokio::select! {
             drain = node.drain_begun() => break drain,
-            _ = signals.terminate.recv() => { node.begin_drain("SIGTERM"); }
-            _ = signals.interrupt.recv() => { node.begin_drain("SIGINT"); }
+            signal = signals.next() => match signal {
+                Signal::Terminate | Signal::Interrupt => { node.begin_drain(signal.name()); }
+                Signal::Reload => reload(cli, &node),
+            },
             () = node.output().closed() => { node.begin_drain("the reader of the output has left"); }
-            _ = signals.reload.recv() => reload(cli, &node),
         }
     };
     let draining = node.clone();
@@ -94,21 +94,4 @@ fn report(ledger: &Ledger) {
     let json = serde_json::json!({ "ledger": ledger });
     // Nobody is left to tell when standard error is closed.
     let _ = writeln!(stderr, "{json}\n{ledger}");
-}
-
-/// The signals the node listens to.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    reload: Signal,
-}
-
-impl Signals {
-    fn open() -> std::io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            reload: signal(SignalKind::hangup())?,
-        })
-    }
 }

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use catchment_serving::VERSION;
 use catchment_settings::program;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -15,9 +16,6 @@ use crate::config::{Config, ConfigErrors, Loaded, Sources};
 pub const EX_USAGE: u8 = 64;
 /// A file cannot be read (`EX_NOINPUT`).
 pub const EX_NOINPUT: u8 = 66;
-
-/// Version and commit, such as `0.1.0 (84aa58d9c0de)`.
-pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("CATCHMENT_COMMIT"), ")");
 
 /// Receives NetFlow, IPFIX and sFlow, decodes them and publishes the records.
 #[derive(Debug, Clone, PartialEq, Parser)]

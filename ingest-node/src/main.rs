@@ -9,10 +9,11 @@
 use std::io::Write;
 use std::process::ExitCode;
 
+use catchment_serving::healthcheck;
 use ingest_node::app;
 use ingest_node::cli::{Cli, Command};
 use ingest_node::config::Loaded;
-use ingest_node::{decode_command, healthcheck};
+use ingest_node::decode_command;
 
 fn main() -> ExitCode {
     let cli = match Cli::of_process() {
@@ -50,7 +51,9 @@ fn dispatch(cli: &Cli, loaded: &Loaded) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Healthcheck => {
-            let answer = healthcheck::ask(&loaded.config)?;
+            // `health.listen` is plain HTTP by definition.
+            let config = &loaded.config;
+            let answer = healthcheck::ask(config.health.listen.unwrap_or(config.node.http))?;
             writeln!(std::io::stdout(), "{}", answer.text)?;
             Ok(if answer.ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
         }

@@ -7,20 +7,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use catchment_proto::node::v1;
+use catchment_serving::VERSION;
+use catchment_serving::logging::Logging;
 use flow_decoder::Statistics;
 use tokio::sync::watch;
 
-use crate::cli::VERSION;
 use crate::config::{Config, Loaded, LogLevel};
 use crate::control::messages;
 use crate::flow::FlowSource;
 use crate::ledger::Ledger;
 use crate::live::{LiveConfig, Refused};
-use crate::logging::Logging;
 use crate::metrics::Metrics;
 use crate::output::{Origin, Output};
 use crate::source::{RestartNeeded, Source, UnknownSource};
-use crate::status::{Complaints, Health, Parts, Session, SessionState, SourceStatus, Status};
+use crate::status::{Complaints, Parts, Session, SessionState, SourceStatus, Status};
 
 /// A node that runs.
 pub struct Node {
@@ -276,13 +276,14 @@ impl Node {
         let output = self.output.health();
         let ledger = self.ledger(&sources);
         let session = self.session();
-        let health = Health::of(&Parts {
+        let health = Parts {
             stopping: self.drain.borrow().is_some(),
             sources: &sources,
             output: &output,
             session: &session,
             complaints: &lock(&self.complaints),
-        });
+        }
+        .health();
         Status {
             node: self.id.to_string(),
             version: VERSION,

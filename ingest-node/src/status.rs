@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
+pub use catchment_serving::http::{Health, HealthStatus, Liveness};
 use serde::Serialize;
 
 use crate::ledger::Ledger;
@@ -46,28 +47,6 @@ pub struct SourceStatus {
     pub statistics: SourceStatistics,
 }
 
-/// How well the node is, in one word.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum HealthStatus {
-    /// All of it works.
-    #[default]
-    Ok,
-    /// It takes datagrams and delivers records; something it needs in the long run is missing.
-    Degraded,
-    /// It does not take datagrams, or cannot deliver records.
-    NotReady,
-}
-
-/// How well the node is. Everything that asks (probes, `/health`, gRPC, metrics, coordinators) is answered from this.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Health {
-    /// Why it should not get datagrams, each `part: reason`; ready where there is none.
-    pub not_ready: Vec<String>,
-    /// What is missing although it works, each `part: reason`.
-    pub degraded: Vec<String>,
-}
-
 /// What health is drawn from.
 #[derive(Clone, Copy, Debug)]
 pub struct Parts<'a> {
@@ -86,10 +65,10 @@ pub struct Parts<'a> {
 /// What parts of the node miss that work without it for now, by the part's name.
 pub type Complaints = BTreeMap<&'static str, String>;
 
-impl Health {
-    /// Draws health from the parts.
-    pub fn of(parts: &Parts<'_>) -> Self {
-        let Parts { stopping, sources, output, session, complaints } = *parts;
+impl Parts<'_> {
+    /// Health as the parts have it.
+    pub fn health(&self) -> Health {
+        let Parts { stopping, sources, output, session, complaints } = *self;
         let mut not_ready = Vec::new();
         if stopping {
             not_ready.push("node: stopping".to_owned());
@@ -106,32 +85,7 @@ impl Health {
             degraded.push(format!("coordinator: {reason}"));
         }
         degraded.extend(complaints.iter().map(|(part, what)| format!("{part}: {what}")));
-        Self { not_ready, degraded }
-    }
-
-    /// Whether a load balancer should send datagrams here. A node that is only degraded should get them.
-    pub fn is_ready(&self) -> bool {
-        self.not_ready.is_empty()
-    }
-
-    /// In one word.
-    pub fn status(&self) -> HealthStatus {
-        match (self.is_ready(), self.degraded.is_empty()) {
-            (false, _) => HealthStatus::NotReady,
-            (true, false) => HealthStatus::Degraded,
-            (true, true) => HealthStatus::Ok,
-        }
-    }
-}
-
-/// One line a reason; the first is `ready` where nothing stands against it.
-impl std::fmt::Display for Health {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.is_ready() {
-            f.write_str("ready\n")?;
-        }
-        self.not_ready.iter().try_for_each(|reason| writeln!(f, "not ready: {reason}"))?;
-        self.degraded.iter().try_for_each(|reason| writeln!(f, "degraded: {reason}"))
+        Health { not_ready, degraded }
     }
 }
 
@@ -159,15 +113,6 @@ pub enum SessionState {
         /// Why it has none.
         reason: String,
     },
-}
-
-/// What is alive but does not move.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Liveness {
-    /// All threads move.
-    Alive,
-    /// Some worker threads do not.
-    Stuck(usize),
 }
 
 impl Status {
@@ -218,7 +163,7 @@ mod tests {
 
     fn health(status: &Status, stopping: bool, complaints: &Complaints) -> Health {
         let Status { sources, output, session, .. } = status;
-        Health::of(&Parts { stopping, sources, output, session, complaints })
+        Parts { stopping, sources, output, session, complaints }.health()
     }
 
     #[test]

@@ -113,32 +113,6 @@ choice! {
 }
 
 choice! {
-    /// The least important log messages that are written.
-    LogLevel {
-        /// A person is needed or data is lost.
-        Error = "error",
-        /// Doubtful, no data lost.
-        Warn = "warn",
-        /// What an operator wants to know.
-        Info = "info",
-        /// What a developer wants to know.
-        Debug = "debug",
-        /// Everything.
-        Trace = "trace",
-    }
-}
-
-choice! {
-    /// The form of log lines.
-    LogFormat {
-        /// For people.
-        Text = "text",
-        /// One JSON object per line.
-        Json = "json",
-    }
-}
-
-choice! {
     /// What the spool does when its quota is reached.
     SpoolPolicy {
         /// The oldest batches go.

@@ -15,15 +15,16 @@ mod reference;
 mod resolve;
 mod topic;
 
+pub use catchment_serving::logging::{LogFormat, LogLevel};
 pub use catchment_settings::{
     ByteSize, ConfigErrors, Endpoint, HostPort, Label, Origin, Prefix, Problem, Secret, Sources,
 };
 pub use choice::{
-    Acks, Compression, ExporterName, FileFormat, Framing, LogFormat, LogLevel, Output, PartitionBy,
-    SaslMechanism, SpoolPolicy, Steering,
+    Acks, Compression, ExporterName, FileFormat, Framing, Output, PartitionBy, SaslMechanism, SpoolPolicy,
+    Steering,
 };
 pub use model::{
-    Batch, Config, Coordinator, Exporter, File, FlowSource, Health, Kafka, Listener, Log, Node, Pending,
+    Batch, Config, Coordinator, Exporter, File, FlowSource, Kafka, Listener, Log, Node, Pending, ProbePort,
     Sasl, SourceSettings, Spool, State, Templates, Tls, Udp,
 };
 pub use properties::Properties;

@@ -2,8 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use catchment_serving::logging::Logging;
+
 use crate::config::{Config, Loaded, LogLevel};
-use crate::logging::Logging;
 use crate::source::RestartNeeded;
 
 /// The configuration in force.

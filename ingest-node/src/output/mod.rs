@@ -16,7 +16,6 @@ mod file;
 mod health;
 mod json_lines;
 mod kafka;
-mod log_limit;
 mod partition;
 mod rotation;
 mod stdout;

@@ -8,8 +8,10 @@ mod node;
 mod output;
 mod sources;
 
+pub use catchment_serving::http::ProbePort;
+pub use catchment_serving::logging::Log;
 pub use kafka::{Kafka, Sasl, Tls};
-pub use node::{Coordinator, Health, Log, Node, Pending, Spool, State, Templates};
+pub use node::{Coordinator, Node, Pending, Spool, State, Templates};
 pub use output::{Batch, File};
 pub use sources::{Exporter, FlowSource, Listener, SourceSettings, Udp};
 
@@ -30,7 +32,7 @@ section! {
         /// Log lines, on standard error.
         log: Log,
         /// Probes without certificates.
-        health: Health,
+        health: ProbePort,
         /// Short form of `sources.flow.listeners`: addresses only. Once loaded they stand there, and this list is empty.
         listeners: Vec<SocketAddr> = "",
         /// Whether another process may share the listeners' ports. The kernel would silently give it a part of the

@@ -1,4 +1,4 @@
-//! The node itself: its name and ports, logs, the bounds of what it remembers, and the cluster it belongs to.
+//! The node itself: its name and ports, the bounds of what it remembers, and the cluster it belongs to.
 
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use catchment_settings::{ByteSize, Endpoint, Label, section};
 
-use crate::config::choice::{Compression, LogFormat, LogLevel, SpoolPolicy};
+use crate::config::choice::{Compression, SpoolPolicy};
 
 section! {
     /// The node itself.
@@ -25,24 +25,6 @@ section! {
         shutdown_timeout: Duration = "20s" in "0" to "1h",
         /// Whether each record carries this node's name (`collector_node`). It costs the name's length in every record.
         stamp_records: bool = "off",
-    }
-}
-
-section! {
-    /// Log lines, on standard error.
-    Log {
-        /// The least important messages that are written.
-        level: LogLevel = "info",
-        /// The form of a line.
-        format: LogFormat = "text",
-    }
-}
-
-section! {
-    /// Probes without certificates.
-    Health {
-        /// Where `/livez` and `/readyz` are served in plain text besides `node.http`; empty: nowhere.
-        listen: Option<SocketAddr> = "",
     }
 }
 

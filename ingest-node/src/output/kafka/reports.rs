@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
+use catchment_serving::LogLimit;
 use flow_decoder::Stream;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -14,7 +15,6 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{DeliveryResult, ProducerContext};
 
 use super::super::counters::OutputCounters;
-use super::super::log_limit::LogLimit;
 use super::reachability::Reachability;
 use crate::ledger::DropReason;
 

@@ -1,19 +1,15 @@
-//! `ingest-node healthcheck`: asks the running node's `/readyz`, for container probes without a shell or curl.
-//!
-//! It asks where the configuration says the node answers: `health.listen` if set (plain HTTP by definition), else `node.http`.
+//! The subcommand `healthcheck`: asks the running daemon's `/readyz`, for container probes without a shell or curl.
 
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
-
-use crate::config::Config;
 
 /// How long the whole exchange may take; probes commonly give up after a few seconds themselves.
 const DEADLINE: Duration = Duration::from_secs(3);
 /// The longest answer that is read.
 const LONGEST: u64 = 64 * 1024;
 
-/// What the node said.
+/// What the daemon said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
     /// Whether the status was 200.
@@ -22,15 +18,23 @@ pub struct Answer {
     pub text: String,
 }
 
-/// Asks the node that `config` describes.
+/// Nobody answered.
+#[derive(Debug, thiserror::Error)]
+#[error("no answer from http://{address}/readyz: {error}")]
+pub struct NoAnswer {
+    /// Who was asked.
+    address: SocketAddr,
+    /// What went wrong.
+    error: io::Error,
+}
+
+/// Asks the daemon that serves HTTP at `listen`.
 ///
 /// # Errors
-///
-/// Where nobody answers HTTP in time, naming the address.
-pub fn ask(config: &Config) -> anyhow::Result<Answer> {
-    let address = reachable(config.health.listen.unwrap_or(config.node.http));
-    exchange(address)
-        .map_err(|error| anyhow::Error::new(error).context(format!("no answer from http://{address}/readyz")))
+/// Where nobody answers HTTP in time.
+pub fn ask(listen: SocketAddr) -> Result<Answer, NoAnswer> {
+    let address = reachable(listen);
+    exchange(address).map_err(|error| NoAnswer { address, error })
 }
 
 /// A wildcard address is listened on, not connected to: the loopback address of its family answers for it.
@@ -77,11 +81,9 @@ mod tests {
     use super::*;
     use std::net::TcpListener;
 
-    fn answered(answer: &'static str) -> anyhow::Result<Answer> {
+    fn answered(answer: &'static str) -> Result<Answer, NoAnswer> {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let mut config = Config::default();
-        config.node.http =
-            format!("0.0.0.0:{}", listener.local_addr().expect("bound").port()).parse().expect("an address");
+        let everywhere = SocketAddr::from(([0, 0, 0, 0], listener.local_addr().expect("bound").port()));
         let server = std::thread::spawn(move || {
             let (mut stream, _) = listener.accept().expect("a client");
             let mut request = Vec::new();
@@ -93,7 +95,7 @@ mod tests {
             assert!(request.starts_with(b"GET /readyz HTTP/1."));
             stream.write_all(answer.as_bytes()).expect("written");
         });
-        let result = ask(&config);
+        let result = ask(everywhere);
         server.join().expect("served");
         result
     }
@@ -110,9 +112,7 @@ mod tests {
     #[test]
     fn nobody_there_names_the_address() {
         let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("bound");
-        let mut config = Config::default();
-        config.health.listen = Some(free);
-        let error = ask(&config).expect_err("nobody listens");
+        let error = ask(free).expect_err("nobody listens");
         assert!(error.to_string().contains(&format!("http://{free}/readyz")), "{error}");
     }
 }

@@ -9,7 +9,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 
 /// Lets a few lines through in each period and counts the others.
 #[derive(Debug, Default)]
-pub(super) struct LogLimit(Mutex<Window>);
+pub struct LogLimit(Mutex<Window>);
 
 #[derive(Debug, Default)]
 struct Window {
@@ -20,7 +20,7 @@ struct Window {
 
 impl LogLimit {
     /// Calls `write` with the number of lines that were held back since the last one, unless this one is held back too.
-    pub(super) fn admit(&self, write: impl FnOnce(u64)) {
+    pub fn admit(&self, write: impl FnOnce(u64)) {
         if let Some(suppressed) = self.next(Instant::now()) {
             write(suppressed);
         }

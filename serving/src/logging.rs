@@ -1,11 +1,47 @@
-//! Log lines on standard error: level and form from the configuration, the level changeable while the node runs.
+//! Log lines on standard error: level and form from the configuration, the level changeable while the process runs.
 
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{Layer as _, Registry, fmt, reload};
 
-use crate::config::{Log, LogFormat, LogLevel};
+use catchment_settings::{choice, section};
+
+section! {
+    /// Log lines, on standard error.
+    Log {
+        /// The least important messages that are written.
+        level: LogLevel = "info",
+        /// The form of a line.
+        format: LogFormat = "text",
+    }
+}
+
+choice! {
+    /// The least important log messages that are written.
+    LogLevel {
+        /// A person is needed or data is lost.
+        Error = "error",
+        /// Doubtful, no data lost.
+        Warn = "warn",
+        /// What an operator wants to know.
+        Info = "info",
+        /// What a developer wants to know.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
+    }
+}
+
+choice! {
+    /// The form of log lines.
+    LogFormat {
+        /// For people.
+        Text = "text",
+        /// One JSON object per line.
+        Json = "json",
+    }
+}
 
 /// The process's log; cheap to clone.
 #[derive(Clone, Debug)]
