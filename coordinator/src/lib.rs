@@ -10,9 +10,13 @@
 
 #![forbid(unsafe_code)]
 
+pub mod app;
+pub mod cli;
+pub mod config;
 pub mod config_store;
 mod counters;
 mod desired;
+pub mod http;
 pub mod keys;
 pub mod kv;
 mod leader;
@@ -20,9 +24,11 @@ mod lease;
 pub mod limits;
 mod log_limit;
 pub mod merge;
+pub mod metrics;
 mod mirror;
 mod reflector;
 mod registry;
+pub mod replica;
 pub mod scope;
 mod store;
 mod templates;

@@ -14,6 +14,7 @@ pub mod healthcheck;
 pub mod http;
 mod log_limit;
 pub mod logging;
+pub mod metrics;
 mod reason;
 mod signals;
 

@@ -59,6 +59,7 @@ pub const COORDINATOR: Program = Program {
     file_variable: "CATCHMENT_COORDINATOR_CONFIG",
     own: &[
         "id",
+        "advertise",
         "grpc",
         "http",
         "cluster",

@@ -1,0 +1,89 @@
+//! A coordinator that runs: who it is, its port, and how it is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use catchment_serving::VERSION;
+use catchment_serving::grpc::{ConnectionCounts, Connections};
+use catchment_serving::http::Health;
+use serde::Serialize;
+
+use crate::config::Config;
+use crate::metrics::Metrics;
+
+/// One coordinator of a cluster.
+#[derive(Debug)]
+pub struct Replica {
+    id: String,
+    cluster: String,
+    store: &'static str,
+    started: SystemTime,
+    stopping: AtomicBool,
+    connections: Arc<Connections>,
+    metrics: Metrics,
+}
+
+/// A coordinator at one moment: what `/metrics`, `/metrics.json` and `/health` are drawn from.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// `id`.
+    pub coordinator: String,
+    /// `cluster`.
+    pub cluster: String,
+    /// `store`.
+    pub store: &'static str,
+    /// Version and commit.
+    pub version: &'static str,
+    /// When the process started, seconds since 1970.
+    pub started_unix_seconds: f64,
+    /// How well it is, and why not better.
+    pub health: Health,
+    /// Connections to the gRPC port.
+    pub connections: ConnectionCounts,
+}
+
+impl Replica {
+    /// The coordinator that `config` describes, with the connections of its gRPC port.
+    pub fn new(config: &Config, connections: Arc<Connections>) -> Self {
+        Self {
+            id: config.id.to_string(),
+            cluster: config.cluster.to_string(),
+            store: config.store.as_str(),
+            started: SystemTime::now(),
+            stopping: AtomicBool::new(false),
+            connections,
+            metrics: Metrics::new(),
+        }
+    }
+
+    /// Says no to `/readyz` from now on.
+    pub fn stopping(&self) {
+        self.stopping.store(true, Ordering::Release);
+    }
+
+    /// The metrics.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
+    /// The coordinator now.
+    pub fn status(&self) -> Status {
+        let mut health = Health::default();
+        if self.stopping.load(Ordering::Acquire) {
+            health.not_ready.push("coordinator: stopping".to_owned());
+        }
+        Status {
+            coordinator: self.id.clone(),
+            cluster: self.cluster.clone(),
+            store: self.store,
+            version: VERSION,
+            started_unix_seconds: self
+                .started
+                .duration_since(UNIX_EPOCH)
+                .map_or(0.0, |since| since.as_secs_f64()),
+            health,
+            connections: self.connections.counts(),
+        }
+    }
+}
