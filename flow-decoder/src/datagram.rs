@@ -76,6 +76,8 @@ pub(crate) struct Context<'a, S> {
     pub statistics: &'a mut Statistics,
     pub sink: &'a mut S,
     pub extent: Extent,
+    /// Octets of the message that were left out before what is decoded: offsets in errors are those of the message.
+    pub skipped: usize,
 }
 
 impl<S: Sink> Context<'_, S> {
@@ -85,6 +87,7 @@ impl<S: Sink> Context<'_, S> {
         self.extent = Extent::Partly;
         self.statistics.malformed[error.reason] += 1;
         if S::OBSERVES {
+            let error = Malformed { offset: error.offset + self.skipped, ..error };
             self.sink.observe_malformed(&error.within(path));
         }
     }

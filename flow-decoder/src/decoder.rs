@@ -1,7 +1,5 @@
 //! The one entry: a datagram in, records out.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use crate::cursor::Cursor;
@@ -10,17 +8,16 @@ use crate::error::{Malformed, Path, Reason};
 use crate::exporter_store::ExporterStore;
 use crate::netflow_v5::FixedLayouts;
 use crate::order::Stamp;
+use crate::pending::HeldSet;
 use crate::plan::Located;
 use crate::protocol::Protocol;
 use crate::session::{Session, SessionKey};
+use crate::session_table::SessionTable;
 use crate::sets::{Message, Workspace};
 use crate::shared_fields::SharedFields;
-use crate::sink::Sink;
+use crate::sink::{HeldOrigin, Sink};
 use crate::statistics::Statistics;
 use crate::{ipfix, netflow_v5, netflow_v9, sflow};
-
-/// Sessions that a decoder keeps. They only save look-ups in the store, so at the bound all are dropped.
-const MAX_SESSIONS: usize = 32_768;
 
 /// What became of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +37,7 @@ pub struct Decoder {
     options: DecoderOptions,
     statistics: Statistics,
     layouts: FixedLayouts,
-    sessions: HashMap<SessionKey, Session>,
+    sessions: SessionTable,
     workspace: Workspace,
 }
 
@@ -54,7 +51,7 @@ impl Decoder {
             options,
             statistics: Statistics::default(),
             layouts: FixedLayouts::new(),
-            sessions: HashMap::new(),
+            sessions: SessionTable::default(),
             workspace,
         }
     }
@@ -63,6 +60,11 @@ impl Decoder {
     #[must_use]
     pub fn fresh(&self) -> Self {
         Self::new(self.store.clone(), self.options.clone())
+    }
+
+    /// The store that it shares with others.
+    pub fn store(&self) -> &ExporterStore {
+        &self.store
     }
 
     /// What has been counted since the decoder was made.
@@ -90,6 +92,60 @@ impl Decoder {
     pub fn refuse<S: Sink>(&mut self, reason: Reason, sink: &mut S) -> Verdict {
         self.statistics.datagrams.received += 1;
         self.rejected(&Malformed::at(reason, 0), sink)
+    }
+
+    /// Whether sets that waited for their template can be decoded now. Cheap, to be asked often.
+    #[inline]
+    pub fn has_released(&self) -> bool {
+        self.store.pending().has_ready()
+    }
+
+    /// Decodes sets whose template has come since, whichever decoder held them, oldest first and `max` at most; says how
+    /// many. [`Sink::begin_held`] is called before each.
+    pub fn decode_released<S: Sink>(&mut self, max: usize, sink: &mut S) -> usize {
+        for count in 0..max {
+            let Some(held) = self.store.next_ready() else { return count };
+            self.statistics.sets.released += 1;
+            if let Some(held) = self.decode_held(held, sink) {
+                // It has been counted as held, and was not released after all.
+                self.statistics.sets.released -= 1;
+                self.store.pending().hold(held);
+            }
+        }
+        max
+    }
+
+    /// Decodes a set that has waited; gives it back where it has to wait on.
+    fn decode_held<S: Sink>(&mut self, held: HeldSet, sink: &mut S) -> Option<HeldSet> {
+        let HeldSet { ref payload, source, received_ns, number, .. } = held;
+        let zone = held.scope.zone;
+        sink.begin_held(&HeldOrigin { source, zone, received_ns, number });
+        let datagram = Datagram { payload, source, zone, received_ns, truncated: false };
+        let mut context = Context {
+            datagram: &datagram,
+            options: &self.options,
+            statistics: &mut self.statistics,
+            sink,
+            extent: Extent::Whole,
+            skipped: held.skipped,
+        };
+        let mut cursor = Cursor::new(payload, 0);
+        let (protocol, header) = match held.scope.version {
+            9 => (Protocol::NetflowV9, netflow_v9::header(&mut cursor)),
+            _ => (Protocol::Ipfix, ipfix::header(&mut cursor).map(|(header, _, clock)| (header, clock))),
+        };
+        let (header, clock) = match header {
+            Ok(read) => read,
+            Err(end) => {
+                context.set_rejected(Malformed::end(Reason::ShortHeader, end), Path::default());
+                return None;
+            }
+        };
+        let stamp = Stamp::new(clock.export_ns, received_ns);
+        let message = Message { protocol, header, clock, stamp, store: &self.store };
+        let session = message.session(&mut self.sessions, &datagram);
+        let decoded = message.decode_held(&mut context, &mut self.workspace, session, cursor, &held);
+        (!decoded).then_some(held)
     }
 
     #[cold]
@@ -121,6 +177,7 @@ impl Decoder {
             statistics: &mut self.statistics,
             sink,
             extent: Extent::Whole,
+            skipped: 0,
         };
         let short = |end| Malformed::end(Reason::ShortHeader, end);
         let mut cursor = Cursor::new(datagram.payload, 0);
@@ -133,7 +190,7 @@ impl Decoder {
                 let (header, clock) = netflow_v9::header(&mut cursor).map_err(short)?;
                 let stamp = Stamp::new(clock.export_ns, datagram.received_ns);
                 let message = Message { protocol, header, clock, stamp, store: &self.store };
-                let session = session(&mut self.sessions, &message, datagram);
+                let session = message.session(&mut self.sessions, datagram);
                 message.decode_sets(&mut context, &mut self.workspace, session, cursor);
             }
             Protocol::Ipfix => {
@@ -141,12 +198,20 @@ impl Decoder {
                 let sets = ipfix_sets(&mut context, cursor, length)?;
                 let stamp = Stamp::new(clock.export_ns, datagram.received_ns);
                 let message = Message { protocol, header, clock, stamp, store: &self.store };
-                let session = session(&mut self.sessions, &message, datagram);
+                let session = message.session(&mut self.sessions, datagram);
                 message.decode_sets(&mut context, &mut self.workspace, session, sets);
             }
             Protocol::Sflow => sflow::decode(&mut context)?,
         }
         Ok(context.extent)
+    }
+}
+
+impl Message<'_> {
+    /// The session of the datagram's exporter, following what the scope knows now.
+    fn session<'s>(&self, sessions: &'s mut SessionTable, datagram: &Datagram<'_>) -> &'s mut Session {
+        let key = SessionKey::new(datagram, self.header.version, self.header.domain);
+        sessions.get(key, || self.store.scope(&key.scope), datagram.received_ns)
     }
 }
 
@@ -162,31 +227,4 @@ fn ipfix_sets<'a, S: Sink>(
         context.damaged(wrong, Path::default());
     }
     sets.sub(announced.min(sets.remaining())).map_err(|end| Malformed::end(Reason::HeaderLength, end))
-}
-
-/// The session of a datagram's exporter, following what the scope knows now.
-fn session<'a>(
-    sessions: &'a mut HashMap<SessionKey, Session>,
-    message: &Message<'_>,
-    datagram: &Datagram<'_>,
-) -> &'a mut Session {
-    let key = SessionKey::new(datagram, message.header.version, message.header.domain);
-    if sessions.len() >= MAX_SESSIONS && !sessions.contains_key(&key) {
-        sessions.clear();
-    }
-    let look_up = || Session::new(key, message.store.scope(&key.scope));
-    let session = match sessions.entry(key) {
-        Entry::Vacant(vacant) => vacant.insert(look_up()),
-        Entry::Occupied(occupied) => {
-            let session = occupied.into_mut();
-            if session.is_known() {
-                session.follow();
-            } else {
-                *session = look_up();
-            }
-            session
-        }
-    };
-    session.used_at(datagram.received_ns);
-    session
 }

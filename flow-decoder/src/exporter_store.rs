@@ -30,8 +30,9 @@ use crate::datagram::ZoneId;
 use crate::definitions::{Definition, Lookup, Mark, Templates};
 use crate::error::Reason;
 use crate::layouts::{Layout, Layouts};
-use crate::options::OptionsState;
+use crate::options::{OptionsState, Said};
 use crate::order::{Order, Stamp};
+use crate::pending::{HeldSet, Pending, PendingCounts, PendingLimits};
 use crate::template::Template;
 
 /// How the store is divided, so that workers which learn at the same time seldom wait for each other.
@@ -64,11 +65,19 @@ pub struct StoreLimits {
     pub scopes: usize,
     /// Source ports remembered for one template.
     pub ports_per_template: usize,
+    /// Data that waits for its template.
+    pub pending: PendingLimits,
 }
 
 impl Default for StoreLimits {
     fn default() -> Self {
-        Self { templates_per_scope: 4096, templates: 1_000_000, scopes: 65_536, ports_per_template: 32 }
+        Self {
+            templates_per_scope: 4096,
+            templates: 1_000_000,
+            scopes: 65_536,
+            ports_per_template: 32,
+            pending: PendingLimits::default(),
+        }
     }
 }
 
@@ -79,6 +88,7 @@ pub struct ExporterStore {
     shards: [Shard; SHARDS],
     layouts: Layouts,
     changes: Changes,
+    pending: Pending,
     trusted: ArcSwapOption<Trusted>,
     templates: AtomicUsize,
     scopes_evicted: AtomicU64,
@@ -181,6 +191,7 @@ impl ExporterStore {
             shards: std::array::from_fn(|_| Mutex::default()),
             layouts: Layouts::default(),
             changes: Changes::default(),
+            pending: Pending::new(limits.pending),
             trusted: ArcSwapOption::empty(),
             templates: AtomicUsize::new(0),
             scopes_evicted: AtomicU64::new(0),
@@ -213,6 +224,33 @@ impl ExporterStore {
     /// it is asked when they announce something.
     pub fn trust(&self, trusted: Box<dyn Fn(ZoneId, IpAddr) -> bool + Send + Sync>) {
         self.trusted.store(Some(Arc::new(Trusted(trusted))));
+    }
+
+    /// What has been counted of data that waits for its template.
+    pub fn pending_counts(&self) -> PendingCounts {
+        self.pending.counts()
+    }
+
+    /// Whether data waits for its template.
+    pub fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Gives up data that has waited too long; `now_ns` is the node's time, ns since 1970. Cheap where there is none.
+    pub fn expire_pending(&self, now_ns: u64) {
+        self.pending.expire(now_ns);
+    }
+
+    pub(crate) fn pending(&self) -> &Pending {
+        &self.pending
+    }
+
+    /// The oldest waiting set that can be decoded now.
+    pub(crate) fn next_ready(&self) -> Option<HeldSet> {
+        self.pending.next(|key| {
+            let state = self.scope(key).map(|scope| scope.latest()).unwrap_or_default();
+            move |held: &HeldSet| matches!(state.lookup(held.template, held.source.port()), Lookup::Found(_))
+        })
     }
 
     pub(crate) fn limits(&self) -> &StoreLimits {
@@ -323,6 +361,7 @@ impl ExporterStore {
         next.templates.announce(id, definition, self.limits.ports_per_template);
         self.publish(scope, current.templates.len(), next);
         drop(learning);
+        self.pending.wake(key, id);
         if trusted {
             self.changed(key);
         }
@@ -340,11 +379,11 @@ impl ExporterStore {
     }
 
     /// Remembers what options records said.
-    pub(crate) fn learn_options(&self, key: &ScopeKey, scope: &Scope, news: &OptionsState) {
+    pub(crate) fn learn_options(&self, key: &ScopeKey, scope: &Scope, news: &OptionsState, said: Said) {
         let learning = scope.lock();
         let current = scope.latest();
         let mut next = ScopeState::clone(&current);
-        Arc::make_mut(&mut next.options).apply_all(news);
+        Arc::make_mut(&mut next.options).apply_all(news, said);
         self.publish(scope, current.templates.len(), next);
         drop(learning);
         self.changed(key);
@@ -469,7 +508,13 @@ mod tests {
 
     #[test]
     fn everything_is_bounded() {
-        let limits = StoreLimits { templates_per_scope: 3, templates: 20, scopes: 32, ports_per_template: 2 };
+        let limits = StoreLimits {
+            templates_per_scope: 3,
+            templates: 20,
+            scopes: 32,
+            ports_per_template: 2,
+            ..StoreLimits::default()
+        };
         let store = ExporterStore::new(limits);
         let scope = store.scope_or_new(&key(1), 0);
         for id in 256..259 {

@@ -71,6 +71,10 @@ pub struct ExporterView {
     pub conflicts: usize,
     /// When a decoder last used any of it, ns since 1970, to the second.
     pub last_used_ns: u64,
+    /// Data sets that wait for their template.
+    pub pending_sets: usize,
+    /// Octets of memory that they take.
+    pub pending_bytes: usize,
 }
 
 impl ExporterStore {
@@ -144,6 +148,8 @@ impl ExporterStore {
                 templates: 0,
                 conflicts: 0,
                 last_used_ns: 0,
+                pending_sets: 0,
+                pending_bytes: 0,
             })
             .collect();
         self.each_scope(|key, scope| {
@@ -157,6 +163,9 @@ impl ExporterStore {
             view.last_used_ns = view.last_used_ns.max(scope.last_used_ns());
         });
         views.retain(|view| view.scopes > 0);
+        for view in &mut views {
+            (view.pending_sets, view.pending_bytes) = self.pending().of_exporter(view.zone, view.exporter);
+        }
         views
     }
 }

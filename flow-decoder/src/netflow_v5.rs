@@ -80,11 +80,18 @@ pub(crate) struct FixedLayouts {
     v1: Arc<Plan>,
     v5: Arc<Plan>,
     v7: Arc<Plan>,
+    /// What options data says in these versions, which have none.
+    nothing: OptionsState,
 }
 
 impl FixedLayouts {
     pub(crate) fn new() -> Self {
-        Self { v1: compile(V1), v5: compile(V5), v7: compile(&[V5, V7_TAIL].concat()) }
+        Self {
+            v1: compile(V1),
+            v5: compile(V5),
+            v7: compile(&[V5, V7_TAIL].concat()),
+            nothing: OptionsState::default(),
+        }
     }
 }
 
@@ -157,10 +164,9 @@ pub(crate) fn decode<S: Sink>(
         sequence: header.sequence,
         export_time: header.export_time,
     };
-    let nothing = OptionsState::default();
     shared.begin(context.datagram, context.options, protocol, &message);
     shared.for_set(plan, header.sampling_rate);
-    let scene = Scene { payload, clock: &header.clock, options: &nothing, shared: shared.as_bytes() };
+    let scene = Scene { payload, clock: &header.clock, options: &layouts.nothing, shared: shared.as_bytes() };
     let records = Records { plan, scene, set: None, header: message };
     records.decode(context, located, body, |_| {}).map_err(|(error, path)| error.within(path))
 }

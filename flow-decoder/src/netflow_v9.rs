@@ -15,6 +15,8 @@ use crate::error::{Malformed, Reason};
 use crate::template::{FieldSpecifier, TemplateKind};
 use crate::template_record::{BadTemplate, TemplateRecord};
 
+/// Octets of the message header.
+pub(crate) const HEADER: usize = 20;
 /// Octets of a field specifier.
 const FIELD: usize = 4;
 

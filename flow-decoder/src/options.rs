@@ -5,6 +5,7 @@
 //! whole domain.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::elements::unsigned;
 use crate::sink::WireRecord;
@@ -21,7 +22,26 @@ pub struct Learnt {
     pub value: u64,
 }
 
+/// When options data was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    /// In the datagram that is decoded: it holds from now on.
+    Now,
+    /// In an earlier one of this time (ms since 1970), whose template came late: what has been said since holds.
+    Earlier(u64),
+}
+
 impl Learnt {
+    fn take(&mut self, news: &Self, said: Said) {
+        let holds = match said {
+            Said::Now => true,
+            Said::Earlier(time) => self.value == 0 || time > self.time,
+        };
+        if holds {
+            self.say(news.value, news.time);
+        }
+    }
+
     /// Takes over a value that was said here, now. Its time is after that of the value it replaces, so that it wins elsewhere.
     fn say(&mut self, value: u64, time: u64) {
         if value != 0 && value != self.value {
@@ -45,7 +65,7 @@ pub(crate) struct OptionsState {
     /// Sampling rate that holds where no selector says otherwise.
     domain_rate: Learnt,
     /// Sampling rates by sampler or selector id.
-    selector_rates: HashMap<u64, Learnt>,
+    selector_rates: Arc<HashMap<u64, Learnt>>,
     /// systemInitTimeMilliseconds (160), ms since 1970.
     boot_ms: Learnt,
 }
@@ -64,6 +84,18 @@ impl OptionsState {
     /// Start time of the exporter, ms since 1970; 0 where none was announced.
     pub(crate) fn boot_ms(&self) -> u64 {
         self.boot_ms.value
+    }
+
+    /// The state as it was for data that came when the domain's rate and the start time were these, as far as they were known.
+    pub(crate) fn as_it_was(&self, rate: u64, boot_ms: u64) -> Self {
+        let mut then = self.clone();
+        if rate != 0 {
+            then.domain_rate.value = rate;
+        }
+        if boot_ms != 0 {
+            then.boot_ms.value = boot_ms;
+        }
+        then
     }
 
     /// Whether the state says already what `meaning` says.
@@ -94,13 +126,14 @@ impl OptionsState {
     }
 
     /// Takes over all that the news of a set say.
-    pub(crate) fn apply_all(&mut self, news: &Self) {
-        for (&selector, rate) in &news.selector_rates {
-            self.apply(&Meaning { rate: rate.value, selector: Some(selector), boot_ms: 0 }, rate.time);
+    pub(crate) fn apply_all(&mut self, news: &Self, said: Said) {
+        for (&selector, rate) in &*news.selector_rates {
+            if let Some(known) = self.rate_entry(selector) {
+                known.take(rate, said);
+            }
         }
-        let Self { domain_rate, boot_ms, .. } = news;
-        self.domain_rate.say(domain_rate.value, domain_rate.time);
-        self.boot_ms.say(boot_ms.value, boot_ms.time);
+        self.domain_rate.take(&news.domain_rate, said);
+        self.boot_ms.take(&news.boot_ms, said);
     }
 
     /// Takes over what other nodes have learnt, each value where it is later than the own; says whether any changed.
@@ -121,10 +154,11 @@ impl OptionsState {
     }
 
     fn rate_entry(&mut self, selector: u64) -> Option<&mut Learnt> {
-        if self.selector_rates.len() >= MAX_SELECTORS {
-            return self.selector_rates.get_mut(&selector);
+        let rates = Arc::make_mut(&mut self.selector_rates);
+        if rates.len() >= MAX_SELECTORS {
+            return rates.get_mut(&selector);
         }
-        Some(self.selector_rates.entry(selector).or_default())
+        Some(rates.entry(selector).or_default())
     }
 }
 

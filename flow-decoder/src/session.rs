@@ -7,8 +7,9 @@ use crate::definitions::{Lookup, Mark};
 use crate::error::Reason;
 use crate::exporter_store::{ExporterStore, Learned, Scope, ScopeKey, ScopeState};
 use crate::layouts::Layout;
-use crate::options::{Meaning, OptionsState};
+use crate::options::{Meaning, OptionsState, Said};
 use crate::order::Stamp;
+use crate::pending::HeldSet;
 use crate::plan::Plan;
 use crate::template::{FieldSpecifier, Template, TemplateKind};
 
@@ -49,17 +50,26 @@ struct Known {
     proven: bool,
 }
 
-/// Why a data set has no plan, or where it is in the session.
+/// Where the plan of a data set is in the session, or why there is none yet.
 pub(crate) enum Resolved {
     At(usize),
-    Rejected(Reason),
+    Waits(Reason),
 }
 
 impl Session {
-    pub(crate) fn new(key: SessionKey, scope: Option<Arc<Scope>>) -> Self {
-        let mut session = Self { key, scope, state: Arc::default(), resolved: Vec::new() };
-        session.follow();
-        session
+    pub(crate) fn new(key: SessionKey) -> Self {
+        Self { key, scope: None, state: Arc::default(), resolved: Vec::new() }
+    }
+
+    /// Takes the scope, where anything is known of it now, in place of one that is gone.
+    pub(crate) fn enter(&mut self, scope: Option<Arc<Scope>>) {
+        if scope.is_none() && self.scope.is_none() {
+            return;
+        }
+        self.scope = scope;
+        self.state = Arc::default();
+        self.resolved.clear();
+        self.follow();
     }
 
     pub(crate) fn is_known(&self) -> bool {
@@ -103,8 +113,8 @@ impl Session {
                 self.resolved.insert(at, Known { id: set, plan, layout, proven });
                 Resolved::At(at)
             }
-            Lookup::Conflict => Resolved::Rejected(Reason::TemplateConflict),
-            Lookup::Unknown => Resolved::Rejected(Reason::NoTemplate),
+            Lookup::Conflict => Resolved::Waits(Reason::TemplateConflict),
+            Lookup::Unknown => Resolved::Waits(Reason::NoTemplate),
         }
     }
 
@@ -125,10 +135,22 @@ impl Session {
         }
     }
 
-    /// Lets others know that data of this session waits for a template.
+    /// Lets a set of this session wait for its template, and others know of it.
     #[cold]
-    pub(crate) fn want(&self, store: &ExporterStore, set: u16, now_ns: u64) {
-        store.changes().want(&self.key.scope, set, now_ns);
+    pub(crate) fn hold(&self, store: &ExporterStore, set: HeldSet) {
+        let (key, template, received_ns) = (self.key.scope, set.template, set.received_ns);
+        store.pending().hold(set);
+        store.changes().want(&key, template, received_ns);
+        // Somebody may have learnt it since this session last looked, before the set was there to be woken.
+        let state = store.scope(&key).map(|scope| scope.latest());
+        if state.is_some_and(|state| matches!(state.lookup(template, self.key.port), Lookup::Found(_))) {
+            store.pending().wake(&key, template);
+        }
+    }
+
+    /// Whose session it is.
+    pub(crate) fn scope_key(&self) -> &ScopeKey {
+        &self.key.scope
     }
 
     /// Takes a template record off the wire. A refresh that changes nothing takes no lock and allocates nothing.
@@ -164,10 +186,10 @@ impl Session {
         }
     }
 
-    /// Lets all decoders know what the options records of a set have said.
-    pub(crate) fn learn(&self, store: &ExporterStore, news: &OptionsState) {
+    /// Lets all decoders know what the options records of a set have said, or had said when it came.
+    pub(crate) fn learn(&self, store: &ExporterStore, news: &OptionsState, said: Said) {
         if let Some(scope) = &self.scope {
-            store.learn_options(&self.key.scope, scope, news);
+            store.learn_options(&self.key.scope, scope, news, said);
         }
     }
 }

@@ -7,7 +7,8 @@
 //! Template sets are learnt in wire order, so that data behind a template in the same message is decoded by it. A set that
 //! is damaged costs itself; one whose length cannot be right costs what is behind it too, because nothing says where the
 //! next one begins. Of a data set that is longer than what is left of the message the whole records are decoded (some
-//! exporters count padding that they do not send), and the set counts as rejected.
+//! exporters count padding that they do not send), and the set counts as rejected. A data set whose template is not known waits
+//! for it, and the rest of its message is decoded.
 
 use crate::clock::Clock;
 use crate::cursor::Cursor;
@@ -15,7 +16,9 @@ use crate::data_set::{MessageHeader, Records};
 use crate::datagram::Context;
 use crate::error::{Malformed, Path, Reason};
 use crate::exporter_store::{ExporterStore, Learned};
+use crate::options::{OptionsState, Said};
 use crate::order::Stamp;
+use crate::pending::HeldSet;
 use crate::plan::{Located, Scene};
 use crate::protocol::Protocol;
 use crate::session::{Resolved, Session};
@@ -179,20 +182,99 @@ impl Message<'_> {
         workspace: &mut Workspace,
         session: &mut Session,
         set: &DataSet<'_>,
+        path: Path,
+    ) {
+        match session.resolve(set.id) {
+            Resolved::At(at) => self.records(context, workspace, session, (set, at), None, path),
+            Resolved::Waits(reason) => self.wait(context, session, set, reason, path),
+        }
+    }
+
+    /// Lets a set wait for its template. Nothing is wrong with its datagram; where sets cannot wait it is rejected.
+    #[cold]
+    fn wait<S: Sink>(
+        &self,
+        context: &mut Context<'_, S>,
+        session: &Session,
+        set: &DataSet<'_>,
+        reason: Reason,
+        path: Path,
+    ) {
+        if reason == Reason::TemplateConflict {
+            context.statistics.templates.conflicts += 1;
+        }
+        let datagram = context.datagram;
+        let start = set.body.offset() - SET_HEADER;
+        let end = set.body.offset() + set.body.remaining();
+        let header_len = self.header_len();
+        if !self.store.pending().takes(header_len + end - start) {
+            self.store.changes().want(session.scope_key(), set.id, datagram.received_ns);
+            let path = Path { template: Some(set.id), ..path };
+            return context.set_rejected(Malformed::at(reason, set.body.offset()), path);
+        }
+        let payload = [&datagram.payload[..header_len], &datagram.payload[start..end]].concat();
+        let options = &session.state().options;
+        let held = HeldSet {
+            received_ns: datagram.received_ns,
+            number: context.sink.datagram_number(),
+            set: path.set.unwrap_or_default(),
+            skipped: start - header_len,
+            rate: options.domain_rate(),
+            boot_ms: options.boot_ms(),
+            ..HeldSet::new(*session.scope_key(), set.id, datagram.source, payload.into())
+        };
+        session.hold(self.store, held);
+        context.statistics.sets.held += 1;
+    }
+
+    /// Octets of the message header.
+    fn header_len(&self) -> usize {
+        match self.protocol {
+            Protocol::NetflowV9 => netflow_v9::HEADER,
+            _ => ipfix::HEADER,
+        }
+    }
+
+    /// Decodes a set that has waited; `cursor` is behind the header of the message that holds only it. False where it has to
+    /// wait on.
+    pub(crate) fn decode_held<S: Sink>(
+        &self,
+        context: &mut Context<'_, S>,
+        workspace: &mut Workspace,
+        session: &mut Session,
+        mut cursor: Cursor<'_>,
+        held: &HeldSet,
+    ) -> bool {
+        let Resolved::At(at) = session.resolve(held.template) else { return false };
+        workspace.shared.begin(context.datagram, context.options, self.protocol, &self.header);
+        let (start, path) = (cursor.offset(), Path { set: Some(held.set), ..Path::default() });
+        let length = cursor.u16().and_then(|_| cursor.u16());
+        let present = cursor.remaining();
+        let (Ok(length), Ok(body)) = (length, cursor.sub(present)) else {
+            context.set_rejected(Malformed::at(Reason::SetLength, start), path);
+            return true;
+        };
+        let cut = present + SET_HEADER < usize::from(length);
+        let cut = cut.then_some(Malformed::at(Reason::SetLength, start + 2));
+        let set = DataSet { id: held.template, body, cut };
+        let then = session.state().options.as_it_was(held.rate, held.boot_ms);
+        self.records(context, workspace, session, (&set, at), Some(&then), path);
+        true
+    }
+
+    /// Decodes the records of a set by the plan at `at`; where it has waited, with what options data had said then.
+    #[inline]
+    fn records<S: Sink>(
+        &self,
+        context: &mut Context<'_, S>,
+        workspace: &mut Workspace,
+        session: &mut Session,
+        (set, at): (&DataSet<'_>, usize),
+        then: Option<&OptionsState>,
         mut path: Path,
     ) {
         path.template = Some(set.id);
-        let at = match session.resolve(set.id) {
-            Resolved::At(at) => at,
-            Resolved::Rejected(reason) => {
-                if reason == Reason::TemplateConflict {
-                    context.statistics.templates.conflicts += 1;
-                }
-                session.want(self.store, set.id, context.datagram.received_ns);
-                return context.set_rejected(Malformed::at(reason, set.body.offset()), path);
-            }
-        };
-        let (plan, options) = (session.plan(at), &session.state().options);
+        let (plan, options) = (session.plan(at), then.unwrap_or(&session.state().options));
         workspace.shared.for_set(plan, options.domain_rate());
         let clock = self.clock.with_boot(options.boot_ms());
         let shared = workspace.shared.as_bytes();
@@ -209,7 +291,8 @@ impl Message<'_> {
             (Err((error, inner)), None) => context.set_rejected(error.within(inner), path),
         }
         if let Some(news) = &news {
-            session.learn(self.store, news);
+            let said = if then.is_none() { Said::Now } else { Said::Earlier(self.stamp.time) };
+            session.learn(self.store, news, said);
         }
         session.follow();
     }

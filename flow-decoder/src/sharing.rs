@@ -161,7 +161,10 @@ impl ExporterStore {
                 self.merge(&scope, &definitions, options_usable.then_some(&options), &mut imported)
             })
         });
-        if !merged {
+        if merged {
+            // Also what was not taken: data may wait for what another import has brought in the same moment.
+            definitions.iter().for_each(|definition| self.pending().wake(key, definition.id));
+        } else {
             let full = definitions.iter().map(|definition| (definition.id, Refused::Full));
             imported.refused.extend(full);
         }

@@ -4,6 +4,9 @@
 //! full, which bucket it belongs to and what becomes of it is the sink's business. The observing methods show wire content
 //! to those who want to see it (`decode --elements`, tests); for all others they are empty and compile to nothing.
 
+use std::net::SocketAddr;
+
+use crate::datagram::ZoneId;
 use crate::error::Malformed;
 use crate::protobuf::RecordBuffer;
 use crate::template::{FieldSpecifier, TemplateKind};
@@ -51,6 +54,14 @@ pub trait Sink {
     /// One record has been added to the batch of `stream`; it took `len` bytes with its prefix.
     fn written(&mut self, stream: Stream, len: usize);
 
+    /// What the sink calls the datagram that is decoded; given back with [`Self::begin_held`].
+    fn datagram_number(&self) -> u64 {
+        0
+    }
+
+    /// What comes next is of a data set that came before its template, in an earlier datagram; until the next datagram.
+    fn begin_held(&mut self, _origin: &HeldOrigin) {}
+
     /// A data or options record as it is on the wire.
     fn observe_record(&mut self, _record: &WireRecord<'_>) {}
 
@@ -59,6 +70,19 @@ pub trait Sink {
 
     /// Something was wrong.
     fn observe_malformed(&mut self, _error: &Malformed) {}
+}
+
+/// The datagram of a data set that has waited for its template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldOrigin {
+    /// Exporter's address and port.
+    pub source: SocketAddr,
+    /// Zone of the listener.
+    pub zone: ZoneId,
+    /// When the kernel received it, ns since 1970.
+    pub received_ns: u64,
+    /// What [`Sink::datagram_number`] said then.
+    pub number: u64,
 }
 
 /// A data or options record and the template that describes it.

@@ -1,12 +1,14 @@
 //! What a decoder counts, as plain integers that its thread owns.
 //!
 //! Invariants, checked by [`Statistics::check`] and by every end-to-end test through the node's ledger:
-//! `received = decoded + partly_decoded + rejected{reason}` for datagrams, and
-//! `seen = decoded + pending + expired + evicted + rejected{reason}` for data sets.
+//! `received = decoded + partly_decoded + rejected{reason}` for datagrams, and for data sets
+//! `seen + released = decoded + held + rejected{reason}`, from which [`Statistics::settle_pending`], with what the store of
+//! waiting sets has counted, makes `seen = decoded + pending + expired + evicted + rejected{reason}`.
 
 use std::ops::{Index, IndexMut};
 
 use crate::error::Reason;
+use crate::pending::PendingCounts;
 use crate::protocol::Protocol;
 use crate::sink::Stream;
 
@@ -72,7 +74,12 @@ pub struct SetCounts {
     pub seen: u64,
     /// Decoded, now or after waiting.
     pub decoded: u64,
-    /// Waiting for their template.
+    /// Had to wait for their template, whatever became of them.
+    pub held: u64,
+    /// Taken up again because their template came.
+    pub released: u64,
+    /// Waiting for their template. Like the two below 0 in what one decoder counts: a set may be held by one and released
+    /// by another, so only the sum of all, settled with the store's counts, says it.
     pub pending: u64,
     /// Given up because they waited too long.
     pub expired: u64,
@@ -123,6 +130,8 @@ impl Statistics {
         let (a, b) = (&mut self.sets, &other.sets);
         a.seen += b.seen;
         a.decoded += b.decoded;
+        a.held += b.held;
+        a.released += b.released;
         a.pending += b.pending;
         a.expired += b.expired;
         a.evicted += b.evicted;
@@ -155,15 +164,25 @@ impl Statistics {
         let datagrams = &mut self.datagrams;
         datagrams.received = datagrams.decoded + datagrams.partly_decoded + datagrams.rejected.total();
         let sets = &mut self.sets;
-        let settled = sets.decoded + sets.pending + sets.expired + sets.evicted + sets.rejected.total();
-        sets.rejected[Reason::Panicked] += sets.seen.saturating_sub(settled);
+        let settled = sets.decoded + sets.held + sets.rejected.total();
+        sets.rejected[Reason::Panicked] += (sets.seen + sets.released).saturating_sub(settled);
+    }
+
+    /// Adds what the store of waiting sets says. `self` is the sum of all decoders of that store, whose counts were read
+    /// before `pending`: what a decoder has held since is then seen and pending, and the sums hold at any moment.
+    pub fn settle_pending(&mut self, pending: &PendingCounts) {
+        let sets = &mut self.sets;
+        sets.seen = (sets.seen + pending.held).saturating_sub(sets.held);
+        sets.held = pending.held;
+        (sets.expired, sets.evicted) = (pending.expired, pending.evicted);
+        sets.pending = sets.held.saturating_sub(sets.released + sets.expired + sets.evicted);
     }
 
     /// Whether the sums of the module's invariants hold.
     pub fn check(&self) -> bool {
         let (datagrams, sets) = (&self.datagrams, &self.sets);
         datagrams.received == datagrams.decoded + datagrams.partly_decoded + datagrams.rejected.total()
-            && sets.seen == sets.decoded + sets.pending + sets.expired + sets.evicted + sets.rejected.total()
+            && sets.seen + sets.released == sets.decoded + sets.held + sets.rejected.total()
     }
 }
 
@@ -183,5 +202,36 @@ mod tests {
         assert!(statistics.check());
         assert_eq!((statistics.datagrams.received, statistics.datagrams.rejected[Reason::Panicked]), (11, 7));
         assert_eq!(statistics.sets.rejected[Reason::Panicked], 1);
+    }
+
+    #[test]
+    fn a_panic_over_a_set_that_had_waited_rejects_it() {
+        let mut statistics = Statistics::default();
+        statistics.sets.seen = 3;
+        statistics.sets.held = 3;
+        statistics.sets.released = 2;
+        statistics.sets.decoded = 1;
+        statistics.settle_panic(0);
+        assert!(statistics.check());
+        assert_eq!(statistics.sets.rejected[Reason::Panicked], 1);
+    }
+
+    /// One decoder holds, another releases, and neither reports at the same moment as the other.
+    #[test]
+    fn what_waits_is_in_the_sums_whoever_has_reported() {
+        let mut releaser = Statistics::default();
+        releaser.sets.released = 2;
+        releaser.sets.decoded = 2;
+        let counts = PendingCounts { held: 9, expired: 1, evicted: 2, bytes: 0 };
+        for reported in [0, 5, 9] {
+            let mut sum = releaser;
+            let mut holder = Statistics::default();
+            (holder.sets.seen, holder.sets.held) = (reported, reported);
+            sum.add(&holder);
+            sum.settle_pending(&counts);
+            let sets = &sum.sets;
+            assert_eq!((sets.seen, sets.decoded, sets.pending, sets.expired, sets.evicted), (9, 2, 4, 1, 2));
+            assert!(sum.check());
+        }
     }
 }

@@ -381,7 +381,7 @@ struct SetsForm {
 
 impl From<&SetCounts> for SetsForm {
     fn from(sets: &SetCounts) -> Self {
-        let SetCounts { seen, decoded, pending, expired, evicted, rejected } = *sets;
+        let SetCounts { seen, decoded, pending, expired, evicted, rejected, .. } = *sets;
         let rejected_reasons = reasons(rejected.iter().map(|(reason, count)| (reason.label(), count)));
         Self { seen, decoded, pending, expired, evicted, rejected: rejected.total(), rejected_reasons }
     }

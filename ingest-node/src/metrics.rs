@@ -75,6 +75,11 @@ metrics! {
     SETS_DECODED = Counter "catchment_sets_decoded_total" [] "Data sets decoded.";
     SETS_REJECTED = Counter "catchment_sets_rejected_total" ["reason"] "Data sets given up, by reason.";
     SETS_PENDING = Gauge "catchment_sets_pending" [] "Data sets that wait for their template.";
+    PENDING_BYTES = Gauge "catchment_pending_bytes" [] "Memory that these take; bounded by `pending.bytes`.";
+    SETS_HELD = Counter "catchment_sets_held_total" [] "Data sets that had to wait for their template.";
+    SETS_RELEASED = Counter "catchment_sets_released_total" [] "Of these, those taken up again because their template came.";
+    SETS_EXPIRED = Counter "catchment_sets_expired_total" [] "Of these, those given up because they waited for longer than `pending.age`.";
+    SETS_EVICTED = Counter "catchment_sets_evicted_total" [] "Of these, those given up for lack of room.";
     TEMPLATES = Gauge "catchment_templates" [] "Templates known.";
     TEMPLATE_SCOPES = Gauge "catchment_template_scopes" [] "Exporters and domains of which a template is known.";
     TEMPLATE_SCOPES_EVICTED = Counter "catchment_template_scopes_evicted_total" [] "Exporters and domains that were forgotten to make room for others.";
@@ -208,6 +213,7 @@ impl Metrics {
             for stream in Stream::ALL {
                 self.counter(RECORDS_DECODED, [stream.label().into()], decoded.records[stream as usize]);
             }
+            self.gauge(PENDING_BYTES, [], statistics.pending_bytes as f64);
             self.gauge(TEMPLATES, [], statistics.templates as f64);
             self.gauge(TEMPLATE_SCOPES, [], statistics.template_scopes as f64);
             self.counter(TEMPLATE_SCOPES_EVICTED, [], statistics.template_scopes_evicted);
@@ -226,6 +232,10 @@ impl Metrics {
         self.counter(SETS_SEEN, [], sets.seen);
         self.counter(SETS_DECODED, [], sets.decoded);
         self.gauge(SETS_PENDING, [], sets.pending as f64);
+        self.counter(SETS_HELD, [], sets.held);
+        self.counter(SETS_RELEASED, [], sets.released);
+        self.counter(SETS_EXPIRED, [], sets.expired);
+        self.counter(SETS_EVICTED, [], sets.evicted);
         for stream in Stream::ALL {
             let account = status.ledger.stream(stream);
             let label = SharedString::const_str(stream.label());

@@ -108,6 +108,8 @@ pub struct SourceStatistics {
     /// What its decoders counted. Their `datagrams` and the inputs' `datagrams` are counted apart; both are in the ledger.
     #[serde(skip)]
     pub decoded: Statistics,
+    /// Memory that data sets take which wait for their template, octets.
+    pub pending_bytes: usize,
     /// Exporters of which it knows or counts something.
     pub exporters: usize,
     /// Templates that are known.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use catchment_proto::flow::v1::FlowRecord;
 use catchment_proto::json::ToJson;
 use clap::Parser;
-use flow_decoder::DecoderOptions;
+use flow_decoder::{DecoderOptions, StoreLimits};
 use ingest_node::cli::{Cli, Command};
 use ingest_node::decode_command::{Outcome, run};
 use prost::Message;
@@ -34,7 +34,8 @@ fn decode(arguments: &[&str]) -> Ran {
     let cli = Cli::try_parse_from(["ingest-node", "decode"].iter().chain(arguments)).expect("arguments");
     let Some(Command::Decode(args)) = cli.command else { panic!("decode") };
     let (mut output, mut errors) = (Vec::new(), Vec::new());
-    let outcome = run(&args, DecoderOptions::default(), &mut output, &mut errors).expect("writes to memory");
+    let outcome = run(&args, DecoderOptions::default(), StoreLimits::default(), &mut output, &mut errors)
+        .expect("writes to memory");
     Ran { outcome, output, errors: String::from_utf8(errors).expect("UTF-8") }
 }
 

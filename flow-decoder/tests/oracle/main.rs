@@ -37,6 +37,7 @@ impl Both {
         self.rig.kept.clear();
         let datagram = Datagram { payload, source, zone: ZoneId(0), received_ns, truncated: false };
         self.rig.decoder.decode(&datagram, &mut self.rig.kept);
+        self.rig.decoder.decode_released(usize::MAX, &mut self.rig.kept);
         let want: Decoded = self.reference.decode(payload, source, received_ns);
         let got = (self.rig.kept.flows(), self.rig.kept.options());
         if (got.0.len(), got.1.len()) != (want.flows.len(), want.options.len()) {

@@ -1,7 +1,8 @@
 //! A second reading of NetFlow and IPFIX: plain, slow, from the RFCs, sharing no code with the decoder.
 //!
 //! It remembers templates and options per observation domain, and makes of each data record the elements it holds. What
-//! those elements mean is `record`'s business.
+//! those elements mean is `record`'s business. Data without a template waits; after each datagram what can be read by then
+//! is read, in the order in which it came.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -43,6 +44,26 @@ pub(crate) struct Announced {
     pub(crate) rate: u64,
     pub(crate) rate_by_selector: HashMap<u64, u64>,
     pub(crate) boot_ms: u64,
+    /// Header times (seconds) at which the above were said.
+    said: HashMap<Said, u32>,
+}
+
+/// What an options record can say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Said {
+    Rate,
+    RateOf(u64),
+    Boot,
+}
+
+/// A data set that waits for its template.
+struct Waiting {
+    header: Header,
+    id: u16,
+    body: Vec<u8>,
+    /// The domain's rate and the boot time as they were known when it came.
+    rate: u64,
+    boot_ms: u64,
 }
 
 #[derive(Default)]
@@ -50,6 +71,7 @@ struct Domain {
     /// Template id to what each source port announced.
     layouts: HashMap<u16, Vec<(u16, Layout)>>,
     announced: Announced,
+    waiting: Vec<Waiting>,
 }
 
 /// The reference decoder.
@@ -78,6 +100,7 @@ impl Reference {
         let mut out = Decoded::default();
         // A header that is cut gives nothing at all.
         let _ = self.message(payload, source, received_ns, &mut out);
+        self.domains.values_mut().for_each(|domain| domain.read_what_waited(&mut out));
         out
     }
 
@@ -167,44 +190,108 @@ impl Domain {
         own.or(ports.first().filter(|_| same)).map(|(_, layout)| layout.clone())
     }
 
-    fn data(&mut self, header: Header, id: u16, mut body: &[u8], out: &mut Decoded) -> Option<()> {
-        let layout = self.layout(id, header.source.port())?;
-        let shortest: usize = layout.fields.iter().map(|field| field.length.unwrap_or(1)).sum();
-        // What a set's records say about sampling holds from the next set on.
-        let announced = self.announced.clone();
-        while body.len() >= shortest {
-            // Padding or damage: both end the set.
-            let Some((elements, rest)) = record_of(&layout, body) else { break };
-            body = rest;
-            if layout.options {
-                self.announced.note(header.version, &elements);
-                out.options.push(record::options(header, id, &elements));
-            } else {
-                let elements: Vec<_> = elements.into_iter().filter(|e| e.takes_octets).collect();
-                out.flows.push(record::flow(header, &elements, &announced));
+    fn data(&mut self, header: Header, id: u16, body: &[u8], out: &mut Decoded) -> Option<()> {
+        match self.layout(id, header.source.port()) {
+            Some(layout) => {
+                let announced = self.announced.clone();
+                self.records(header, id, &layout, body, &announced, out);
+            }
+            None => {
+                let Announced { rate, boot_ms, .. } = self.announced;
+                self.waiting.push(Waiting { header, id, body: body.to_vec(), rate, boot_ms });
             }
         }
         Some(())
     }
+
+    fn read_what_waited(&mut self, out: &mut Decoded) {
+        for set in std::mem::take(&mut self.waiting) {
+            let Some(layout) = self.layout(set.id, set.header.source.port()) else {
+                self.waiting.push(set);
+                continue;
+            };
+            let now = self.announced.clone();
+            let mut then = now.clone();
+            // What was known when it came holds for it.
+            then.rate = if set.rate != 0 { set.rate } else { then.rate };
+            then.boot_ms = if set.boot_ms != 0 { set.boot_ms } else { then.boot_ms };
+            self.records(set.header, set.id, &layout, &set.body, &then, out);
+            // What it says itself holds where nothing was said since.
+            let mut said = std::mem::replace(&mut self.announced, now);
+            self.announced.take_earlier(&mut said, set.header.seconds);
+        }
+    }
+
+    fn records(
+        &mut self,
+        header: Header,
+        id: u16,
+        layout: &Layout,
+        mut body: &[u8],
+        announced: &Announced,
+        out: &mut Decoded,
+    ) {
+        let shortest: usize = layout.fields.iter().map(|field| field.length.unwrap_or(1)).sum();
+        // What a set's records say about sampling holds from the next set on.
+        while body.len() >= shortest {
+            // Padding or damage: both end the set.
+            let Some((elements, rest)) = record_of(layout, body) else { break };
+            body = rest;
+            if layout.options {
+                self.announced.note(header, &elements);
+                out.options.push(record::options(header, id, &elements));
+            } else {
+                let elements: Vec<_> = elements.into_iter().filter(|e| e.takes_octets).collect();
+                out.flows.push(record::flow(header, &elements, announced));
+            }
+        }
+    }
 }
 
 impl Announced {
-    fn note(&mut self, version: u16, elements: &[Element<'_>]) {
+    fn note(&mut self, header: Header, elements: &[Element<'_>]) {
         // A v9 scope type is a number of its own registry.
-        let plain: Vec<_> =
-            elements.iter().filter(|e| e.takes_octets && !(version == 9 && e.scope)).copied().collect();
+        let plain: Vec<_> = elements
+            .iter()
+            .filter(|e| e.takes_octets && !(header.version == 9 && e.scope))
+            .copied()
+            .collect();
         let rate = record::rate_said(&plain);
         match record::selector(&plain) {
             _ if rate == 0 => {}
             Some(selector) => {
                 self.rate_by_selector.insert(selector, rate);
+                self.said.insert(Said::RateOf(selector), header.seconds);
             }
-            None => self.rate = rate,
+            None => {
+                self.rate = rate;
+                self.said.insert(Said::Rate, header.seconds);
+            }
         }
         let said: Vec<_> = plain.iter().filter(|e| !e.value.is_empty()).copied().collect();
         let boot_ms = record::number(&said, 0, 160);
         if boot_ms != 0 {
             self.boot_ms = boot_ms;
+            self.said.insert(Said::Boot, header.seconds);
+        }
+    }
+
+    /// Takes over what was said at `seconds` and read only now, where nothing was said before or only earlier.
+    fn take_earlier(&mut self, other: &mut Self, seconds: u32) {
+        let is_new = |said: &Self, what| said.said.get(&what).is_none_or(|&at| at < seconds);
+        if is_new(self, Said::Rate) && other.rate != self.rate {
+            self.rate = other.rate;
+            self.said.insert(Said::Rate, seconds);
+        }
+        if is_new(self, Said::Boot) && other.boot_ms != self.boot_ms {
+            self.boot_ms = other.boot_ms;
+            self.said.insert(Said::Boot, seconds);
+        }
+        for (selector, rate) in other.rate_by_selector.drain() {
+            if is_new(self, Said::RateOf(selector)) && self.rate_by_selector.get(&selector) != Some(&rate) {
+                self.rate_by_selector.insert(selector, rate);
+                self.said.insert(Said::RateOf(selector), seconds);
+            }
         }
     }
 }

@@ -104,12 +104,20 @@ impl Rig {
     /// Decodes a datagram and checks the sums.
     pub(crate) fn take_from(&mut self, source: SocketAddr, payload: impl AsRef<[u8]>) -> Verdict {
         let verdict = self.decoder.decode(&datagram(payload.as_ref(), source), &mut self.kept);
+        self.decoder.decode_released(usize::MAX, &mut self.kept);
         assert!(self.decoder.statistics().check(), "sums differ: {:?}", self.decoder.statistics());
         verdict
     }
 
     pub(crate) fn statistics(&self) -> &Statistics {
         self.decoder.statistics()
+    }
+
+    /// What the decoder has counted, with what waits.
+    pub(crate) fn settled(&self) -> Statistics {
+        let mut statistics = *self.decoder.statistics();
+        statistics.settle_pending(&self.store.pending_counts());
+        statistics
     }
 
     /// The errors so far, as people read them.

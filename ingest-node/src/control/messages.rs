@@ -74,7 +74,7 @@ pub fn statistics(status: &Status) -> v1::Statistics {
         templates: sum(|source| source.statistics.templates as u64),
         scopes: sum(|source| source.statistics.template_scopes as u64),
         exporters: sum(|source| source.statistics.exporters as u64),
-        pending_bytes: 0,
+        pending_bytes: sum(|source| source.statistics.pending_bytes as u64),
         cpu_seconds: process::cpu_time().as_secs_f64(),
         resident_bytes: process::resident_bytes(),
         buffer_usage_ratio: status.sources.iter().map(usage).fold(0.0, f64::max),
@@ -98,7 +98,7 @@ fn datagrams(account: &DatagramLedger) -> v1::DatagramLedger {
 }
 
 fn sets(account: &SetCounts) -> v1::SetLedger {
-    let SetCounts { seen, decoded, pending, expired, evicted, ref rejected } = *account;
+    let SetCounts { seen, decoded, pending, expired, evicted, ref rejected, .. } = *account;
     v1::SetLedger { seen, decoded, pending, expired, evicted, rejected: reasons(rejected) }
 }
 

@@ -8,6 +8,7 @@
 //! ```
 //!
 //! `hex` is the element's bytes without a variable-length prefix. A NetFlow v9 scope field has `scope` in place of `id`.
+//! Records that came before their template are printed when it has come, with the `packet` that they came in.
 //! NetFlow v1, v5 and v7 have `"set":null`, IANA's ids of the same meaning, and no padding.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -15,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use catchment_proto::json::{Address, Hex, Object};
 use flow_decoder::elements::{self, DataType, Rendered};
 use flow_decoder::template::{FieldSpecifier, TemplateKind};
-use flow_decoder::{Malformed, RecordBuffer, Sink, Stream, WireRecord, WireSample};
+use flow_decoder::{HeldOrigin, Malformed, RecordBuffer, Sink, Stream, WireRecord, WireSample};
 
 use super::{CapturedDatagram, Findings, Printer};
 
@@ -51,6 +52,16 @@ impl Sink for ElementPrinter {
     }
 
     fn written(&mut self, _stream: Stream, _len: usize) {}
+
+    fn datagram_number(&self) -> u64 {
+        self.packet
+    }
+
+    fn begin_held(&mut self, origin: &HeldOrigin) {
+        self.packet = origin.number;
+        self.exporter = origin.source;
+        self.findings.packet = origin.number;
+    }
 
     fn observe_record(&mut self, record: &WireRecord<'_>) {
         let mut line = Object::begin(&mut self.printed);

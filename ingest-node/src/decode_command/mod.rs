@@ -17,7 +17,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use flow_decoder::{
-    Datagram, Decoder, DecoderOptions, ExporterName, ExporterStore, Sink, StoreLimits, Stream, ZoneId,
+    Datagram, Decoder, DecoderOptions, ExporterName, ExporterStore, PendingLimits, Sink, StoreLimits, Stream,
+    ZoneId,
 };
 
 use self::elements::ElementPrinter;
@@ -28,6 +29,7 @@ use crate::capture::{Capture, CaptureError, CapturedDatagram};
 use crate::cli::decode::{Args, Format, Kind};
 use crate::cli::{EX_NOINPUT, EX_USAGE};
 use crate::config::{self, Config};
+use crate::flow::pending_limits;
 
 /// Status where the output could not be written (`EX_IOERR`).
 const EX_IOERR: u8 = 74;
@@ -64,8 +66,11 @@ pub fn command(args: &Args, config: &Config) -> ExitCode {
         config::ExporterName::Agent => ExporterName::Agent,
     };
     let options = DecoderOptions { exporter_name, ..DecoderOptions::default() };
+    // Capture times are not the node's: what waits is bounded by its size alone.
+    let pending = PendingLimits { age_ns: None, ..pending_limits(&config.pending) };
+    let limits = StoreLimits { pending, ..StoreLimits::default() };
     let mut errors = io::stderr().lock();
-    match run(args, options, &mut io::stdout().lock(), &mut errors) {
+    match run(args, options, limits, &mut io::stdout().lock(), &mut errors) {
         Ok(Outcome::Complete) => ExitCode::SUCCESS,
         Ok(Outcome::Unreadable) => ExitCode::from(EX_NOINPUT),
         Ok(Outcome::Refused) => ExitCode::from(EX_USAGE),
@@ -87,11 +92,13 @@ pub fn command(args: &Args, config: &Config) -> ExitCode {
 pub fn run(
     args: &Args,
     options: DecoderOptions,
+    limits: StoreLimits,
     output: &mut impl Write,
     errors: &mut impl Write,
 ) -> io::Result<Outcome> {
+    let decoder = Decoder::new(Arc::new(ExporterStore::new(limits)), options);
     if args.elements {
-        return Run::new(args, options, ElementPrinter::default(), output, errors).files();
+        return Run::new(args, decoder, ElementPrinter::default(), output, errors).files();
     }
     if args.format == Format::Protobuf && args.kinds.iter().any(|kind| *kind != args.kinds[0]) {
         writeln!(
@@ -101,7 +108,7 @@ pub fn run(
         return Ok(Outcome::Refused);
     }
     let printer = RecordPrinter::new(args.kinds.iter().copied().map(Stream::from), args.format);
-    Run::new(args, options, printer, output, errors).files()
+    Run::new(args, decoder, printer, output, errors).files()
 }
 
 /// A sink that turns what it is given into bytes to print.
@@ -126,15 +133,7 @@ struct Run<'a, P, O, E> {
 }
 
 impl<'a, P: Printer, O: Write, E: Write> Run<'a, P, O, E> {
-    fn new(
-        args: &'a Args,
-        options: DecoderOptions,
-        printer: P,
-        output: &'a mut O,
-        errors: &'a mut E,
-    ) -> Self {
-        let store = Arc::new(ExporterStore::new(StoreLimits::default()));
-        let decoder = Decoder::new(store, options);
+    fn new(args: &'a Args, decoder: Decoder, printer: P, output: &'a mut O, errors: &'a mut E) -> Self {
         Self { args, decoder, printer, summary: Summary::default(), output, errors }
     }
 
@@ -150,7 +149,9 @@ impl<'a, P: Printer, O: Write, E: Write> Run<'a, P, O, E> {
         }
         self.output.flush()?;
         self.printer.findings().write(self.errors)?;
-        self.summary.write(self.decoder.statistics(), self.errors)?;
+        let mut statistics = *self.decoder.statistics();
+        statistics.settle_pending(&self.decoder.store().pending_counts());
+        self.summary.write(&statistics, self.errors)?;
         Ok(outcome)
     }
 
@@ -189,6 +190,7 @@ impl<'a, P: Printer, O: Write, E: Write> Run<'a, P, O, E> {
             truncated: captured.truncated,
         };
         self.decoder.decode(&datagram, &mut self.printer);
+        self.decoder.decode_released(usize::MAX, &mut self.printer);
         if self.printer.printed().len() >= FLUSH_AT {
             self.write_printed()?;
         }

@@ -2,7 +2,7 @@
 
 use catchment_proto::flow::v1::{FlowRecord, OptionsRecord, SflowCounters, SflowDrop};
 use catchment_proto::json::ToJson;
-use flow_decoder::{Delimiting, Malformed, RecordBuffer, Sink, Stream};
+use flow_decoder::{Delimiting, HeldOrigin, Malformed, RecordBuffer, Sink, Stream};
 use prost::Message;
 
 use super::{CapturedDatagram, Findings, Printer};
@@ -48,6 +48,14 @@ impl Sink for RecordPrinter {
             }
         }
         batch.clear();
+    }
+
+    fn datagram_number(&self) -> u64 {
+        self.findings.packet
+    }
+
+    fn begin_held(&mut self, origin: &HeldOrigin) {
+        self.findings.packet = origin.number;
     }
 
     fn observe_malformed(&mut self, error: &Malformed) {

@@ -19,7 +19,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use flow_decoder::{Decoder, DecoderOptions, ExporterName, ExporterStore, Statistics, StoreLimits};
+use flow_decoder::{
+    Decoder, DecoderOptions, ExporterName, ExporterStore, PendingLimits, Statistics, StoreLimits,
+};
 use udp_receiver::BindError;
 
 use self::listeners::{AllowLists, Listener, Listeners};
@@ -111,6 +113,7 @@ impl FlowSource {
         let limits = StoreLimits {
             templates_per_scope: config.templates.max_per_exporter.get(),
             templates: config.templates.max_total.get(),
+            pending: pending_limits(&config.pending),
             ..StoreLimits::default()
         };
         let store = Arc::new(ExporterStore::new(limits));
@@ -158,6 +161,15 @@ impl FlowSource {
 
     fn workers(&self) -> std::sync::MutexGuard<'_, Workers> {
         self.workers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Bounds of data that waits for its template.
+pub(crate) fn pending_limits(pending: &config::Pending) -> PendingLimits {
+    PendingLimits {
+        bytes: pending.bytes.as_usize(),
+        per_exporter_bytes: pending.per_exporter_bytes.as_usize(),
+        age_ns: Some(u64::try_from(pending.age.as_nanos()).unwrap_or(u64::MAX)),
     }
 }
 
@@ -225,8 +237,12 @@ impl Source for FlowSource {
                 add(input, socket);
             }
         }
+        // After the workers' reports: what they have held since is then pending, and the sums hold.
+        let pending = self.store.pending_counts();
+        decoded.settle_pending(&pending);
         SourceStatistics {
             inputs,
+            pending_bytes: pending.bytes,
             decoded,
             panics,
             exporters: self.exporters().len(),

@@ -7,7 +7,7 @@ use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use flow_decoder::{Datagram, Decoder, Reason, Statistics, ZoneId};
 use udp_receiver::{Received, Receiver, ReceiverOptions, Socket, SocketProbe};
@@ -27,6 +27,14 @@ const REPORT_LOADS_EVERY: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(2);
 /// After an error of the sockets themselves, which a next read would meet again.
 const AFTER_ERROR: Duration = Duration::from_millis(100);
+
+/// How long a read may wait while data waits for its template, which another worker or node may learn.
+const WHILE_PENDING: Duration = Duration::from_millis(10);
+/// How long it may wait while such data can be decoded.
+const WHILE_RELEASED: Duration = Duration::from_millis(1);
+/// Sets that had to wait, decoded between two reads, and behind a datagram.
+const RELEASED_PER_READ: usize = 256;
+const RELEASED_PER_DATAGRAM: usize = 8;
 
 /// What a worker is made of.
 pub(super) struct Parts {
@@ -97,6 +105,11 @@ impl Worker {
             while catch_unwind(AssertUnwindSafe(|| self.run())).is_err() {
                 self.recover();
             }
+            while catch_unwind(AssertUnwindSafe(|| self.decoder.decode_released(usize::MAX, &mut self.sink)))
+                .is_err()
+            {
+                self.recover();
+            }
             self.finish();
         })
     }
@@ -110,6 +123,7 @@ impl Worker {
             if now.duration_since(self.loads_reported) >= REPORT_LOADS_EVERY {
                 self.report_loads(now);
             }
+            self.take_released();
             let order = self.control.order();
             match order {
                 Order::Pause => {
@@ -136,11 +150,24 @@ impl Worker {
         self.emptied && now.duration_since(self.busy) >= IDLE
     }
 
+    /// Decodes a portion of the data whose template has come, and gives up what has waited too long. Also while the source is
+    /// paused, and where nothing is read: whoever held a set, any worker takes it up.
+    fn take_released(&mut self) {
+        if self.decoder.store().has_pending() {
+            self.decoder.store().expire_pending(unix_ns());
+            self.decoder.decode_released(RELEASED_PER_READ, &mut self.sink);
+        }
+    }
+
     /// One read of all sockets, each datagram decoded into the open batches; says how many there were.
     fn read(&mut self, now: Instant) -> io::Result<u64> {
         let Self { receiver, decoder, sink, zones, loads, control, times, .. } = self;
-        let timeout =
-            sink.due().map_or(REPORT_EVERY, |due| due.saturating_duration_since(now)).min(REPORT_EVERY);
+        let patience = match decoder.store() {
+            _ if decoder.has_released() => WHILE_RELEASED,
+            store if store.has_pending() => WHILE_PENDING,
+            _ => REPORT_EVERY,
+        };
+        let timeout = sink.due().map_or(patience, |due| due.saturating_duration_since(now)).min(patience);
         let allow = control.allow.load();
         let mut began = None;
         let summary = receiver.receive(timeout, |received| {
@@ -228,11 +255,21 @@ fn decode(
     let before = records(decoder);
     decoder.decode(&datagram, sink);
     loads.count(zone, exporter, received.payload.len(), records(decoder) - before);
+    if decoder.has_released() {
+        // Before the next datagram, which may change the template again.
+        decoder.decode_released(RELEASED_PER_DATAGRAM, sink);
+    }
 }
 
 /// Records of all streams that a decoder has made.
 fn records(decoder: &Decoder) -> u64 {
     decoder.statistics().records.iter().sum()
+}
+
+/// The time now, ns since 1970: what receive times are compared with.
+fn unix_ns() -> u64 {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_1970.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

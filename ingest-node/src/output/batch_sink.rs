@@ -20,7 +20,7 @@ use std::net::IpAddr;
 use std::num::NonZeroUsize;
 use std::time::{Duration, Instant};
 
-use flow_decoder::{Delimiting, RecordBuffer, Sink, Stream};
+use flow_decoder::{Delimiting, HeldOrigin, RecordBuffer, Sink, Stream};
 
 use super::Publisher;
 use super::partition::{bucket, exporter_key, flow_key};
@@ -178,6 +178,10 @@ impl<P: Publish> BatchSink<P> {
 }
 
 impl<P: Publish> Sink for BatchSink<P> {
+    fn begin_held(&mut self, origin: &HeldOrigin) {
+        self.begin_datagram(origin.source.ip());
+    }
+
     #[inline]
     fn batch(&mut self, stream: Stream) -> Option<&mut RecordBuffer> {
         let lane = self.lanes[stream as usize].as_mut()?;

@@ -43,10 +43,10 @@ section! {
 section! {
     /// Data sets that came before their template wait here.
     Pending {
-        /// Memory for all exporters; 0: nothing waits.
-        bytes: ByteSize = "64MiB",
+        /// Memory for all exporters; 0: nothing waits, data that comes before its template is rejected.
+        bytes: ByteSize = "16MiB",
         /// Memory for one exporter.
-        per_exporter_bytes: ByteSize = "4MiB",
+        per_exporter_bytes: ByteSize = "1MiB",
         /// How long a set waits.
         age: Duration = "5m" in "1s" to "7d",
     }
