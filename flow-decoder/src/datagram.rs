@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::error::{Malformed, Path};
+use crate::sequences::{SequenceKey, Sequences};
 use crate::sink::Sink;
 use crate::statistics::Statistics;
 
@@ -78,9 +79,17 @@ pub(crate) struct Context<'a, S> {
     pub extent: Extent,
     /// Octets of the message that were left out before what is decoded: offsets in errors are those of the message.
     pub skipped: usize,
+    pub sequences: &'a mut Sequences,
 }
 
 impl<S: Sink> Context<'_, S> {
+    /// The space that the datagram's own sequence number is of.
+    pub(crate) fn sequence_key(&self, version: u16, domain: u32) -> SequenceKey {
+        let Datagram { source, zone, .. } = *self.datagram;
+        let (exporter, port) = (source.ip(), source.port());
+        SequenceKey { zone, exporter, port, version, domain, data_source: None }
+    }
+
     /// Notes damage that does not end the datagram.
     #[cold]
     pub(crate) fn damaged(&mut self, error: Malformed, path: Path) {

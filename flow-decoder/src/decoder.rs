@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use catchment_sequence::SpaceReport;
+
 use crate::cursor::Cursor;
 use crate::datagram::{Context, Datagram, DecoderOptions, Extent};
 use crate::error::{Malformed, Path, Reason};
@@ -11,11 +13,12 @@ use crate::order::Stamp;
 use crate::pending::HeldSet;
 use crate::plan::Located;
 use crate::protocol::Protocol;
+use crate::sequences::{Covers, SequenceKey, Sequences};
 use crate::session::{Session, SessionKey};
 use crate::session_table::SessionTable;
 use crate::sets::{Message, Workspace};
 use crate::shared_fields::SharedFields;
-use crate::sink::{HeldOrigin, Sink};
+use crate::sink::{HeldOrigin, Sink, Stream};
 use crate::statistics::Statistics;
 use crate::{ipfix, netflow_v5, netflow_v9, sflow};
 
@@ -39,6 +42,7 @@ pub struct Decoder {
     layouts: FixedLayouts,
     sessions: SessionTable,
     workspace: Workspace,
+    sequences: Sequences,
 }
 
 impl Decoder {
@@ -53,6 +57,7 @@ impl Decoder {
             layouts: FixedLayouts::new(),
             sessions: SessionTable::default(),
             workspace,
+            sequences: Sequences::default(),
         }
     }
 
@@ -70,6 +75,16 @@ impl Decoder {
     /// What has been counted since the decoder was made.
     pub fn statistics(&self) -> &Statistics {
         &self.statistics
+    }
+
+    /// Hands out which sequence numbers came since the last time, by sequence space.
+    pub fn take_sequences(&mut self, each: impl FnMut(&SequenceKey, SpaceReport)) {
+        self.sequences.take(each);
+    }
+
+    /// Datagrams and samples whose sequence number found no room, since the decoder was made.
+    pub fn untracked_sequences(&self) -> u64 {
+        self.sequences.untracked()
     }
 
     /// Decodes one datagram.
@@ -128,6 +143,7 @@ impl Decoder {
             sink,
             extent: Extent::Whole,
             skipped: held.skipped,
+            sequences: &mut self.sequences,
         };
         let mut cursor = Cursor::new(payload, 0);
         let (protocol, header) = match held.scope.version {
@@ -178,6 +194,7 @@ impl Decoder {
             sink,
             extent: Extent::Whole,
             skipped: 0,
+            sequences: &mut self.sequences,
         };
         let short = |end| Malformed::end(Reason::ShortHeader, end);
         let mut cursor = Cursor::new(datagram.payload, 0);
@@ -191,6 +208,8 @@ impl Decoder {
                 let stamp = Stamp::new(clock.export_ns, datagram.received_ns);
                 let message = Message { protocol, header, clock, stamp, store: &self.store };
                 let session = message.session(&mut self.sessions, datagram);
+                let key = context.sequence_key(header.version, header.domain);
+                context.sequences.note(key, header.sequence, Covers::Known(1));
                 message.decode_sets(&mut context, &mut self.workspace, session, cursor);
             }
             Protocol::Ipfix => {
@@ -199,7 +218,11 @@ impl Decoder {
                 let stamp = Stamp::new(clock.export_ns, datagram.received_ns);
                 let message = Message { protocol, header, clock, stamp, store: &self.store };
                 let session = message.session(&mut self.sessions, datagram);
+                let before = Numbers::of(context.statistics);
                 message.decode_sets(&mut context, &mut self.workspace, session, sets);
+                let key = context.sequence_key(header.version, header.domain);
+                let covers = data_records_since(&before, context.statistics);
+                context.sequences.note(key, header.sequence, covers);
             }
             Protocol::Sflow => sflow::decode(&mut context)?,
         }
@@ -212,6 +235,30 @@ impl Message<'_> {
     fn session<'s>(&self, sessions: &'s mut SessionTable, datagram: &Datagram<'_>) -> &'s mut Session {
         let key = SessionKey::new(datagram, self.header.version, self.header.domain);
         sessions.get(key, || self.store.scope(&key.scope), datagram.received_ns)
+    }
+}
+
+/// What tells how many numbers an IPFIX message covers.
+struct Numbers {
+    records: u64,
+    /// Data sets that were not decoded (yet): nobody knows how many records they have.
+    open_sets: u64,
+}
+
+impl Numbers {
+    fn of(statistics: &Statistics) -> Self {
+        let records =
+            statistics.records[Stream::Flow as usize] + statistics.records[Stream::Options as usize];
+        Self { records, open_sets: statistics.sets.seen - statistics.sets.decoded }
+    }
+}
+
+/// How many data records an IPFIX message had, options records included.
+fn data_records_since(before: &Numbers, now: &Statistics) -> Covers {
+    let now = Numbers::of(now);
+    match (now.records - before.records).try_into() {
+        Ok(records) if now.open_sets == before.open_sets => Covers::Known(records),
+        _ => Covers::Unknown,
     }
 }
 

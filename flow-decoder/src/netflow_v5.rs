@@ -17,6 +17,7 @@ use crate::error::{Malformed, Path, Reason};
 use crate::options::OptionsState;
 use crate::plan::{Located, Plan, Scene};
 use crate::protocol::Protocol;
+use crate::sequences::Covers;
 use crate::shared_fields::SharedFields;
 use crate::sink::Sink;
 use crate::template::{FieldSpecifier, Template, TemplateKind};
@@ -164,6 +165,11 @@ pub(crate) fn decode<S: Sink>(
         sequence: header.sequence,
         export_time: header.export_time,
     };
+    if protocol != Protocol::NetflowV1 {
+        // Version 1 has no sequence number.
+        let key = context.sequence_key(message.version, message.domain);
+        context.sequences.note(key, header.sequence, Covers::Known(u32::from(header.count)));
+    }
     shared.begin(context.datagram, context.options, protocol, &message);
     shared.for_set(plan, header.sampling_rate);
     let scene = Scene { payload, clock: &header.clock, options: &layouts.nothing, shared: shared.as_bytes() };

@@ -11,14 +11,17 @@
 //! the datagram, or is shorter than the records in it while what follows them is the next sample (or the end), the records
 //! are believed. Both are counted as [`Reason::SampleLength`].
 
+use std::net::IpAddr;
+
 use super::records::{Walk, word};
 use super::{counter_sample, drop_sample, flow_sample};
 use crate::cursor::{Cursor, EndOfInput};
-use crate::datagram::{AddressOctets, Context, ExporterName, octets};
+use crate::datagram::{AddressOctets, Context, Datagram, ExporterName, octets};
 use crate::error::{Malformed, Path, Reason};
 use crate::protobuf::RecordWriter;
 use crate::protocol::Protocol;
 use crate::record::flow;
+use crate::sequences::{Covers, SFLOW_VERSION, SequenceKey};
 use crate::sink::{Sink, WireSample};
 
 /// What all samples of a datagram share.
@@ -104,6 +107,18 @@ pub(super) struct Sample<'a> {
     pub path: Path,
 }
 
+impl Sample<'_> {
+    /// Its sequence number, and the data source that counts it: class in the upper 8 bits, as flow samples have it.
+    fn number(&self) -> Option<(u32, u32)> {
+        let word = |at| word(self.head.rest(), at);
+        let source = match self.kind {
+            SampleKind::Flow | SampleKind::Counters => word(4)?,
+            _ => word(4)? << 24 | word(8)? & 0xff_ffff,
+        };
+        Some((word(0)?, source))
+    }
+}
+
 struct Header<'a> {
     agent: &'a [u8],
     sub_agent: u32,
@@ -147,10 +162,12 @@ pub(crate) fn decode<S: Sink>(context: &mut Context<'_, S>) -> Result<(), Malfor
         collector_node: &options.collector_node,
         exporter_name: options.exporter_name,
     };
+    let key = sequence_key(datagram, &header);
+    context.sequences.note(key, header.sequence, Covers::Known(1));
     for number in 1..=header.sample_count {
         let path = Path { sample: Some(number), ..Path::default() };
         let left = header.sample_count - number;
-        if let Err(error) = sample(context, &origin, &mut cursor, path, left) {
+        if let Err(error) = sample(context, &origin, key, &mut cursor, path, left) {
             context.damaged(error, path);
             return Ok(()); // nothing says where the next sample would begin
         }
@@ -162,10 +179,29 @@ pub(crate) fn decode<S: Sink>(context: &mut Context<'_, S>) -> Result<(), Malfor
     Ok(())
 }
 
+/// The space of the datagram's number: the agent's, whatever address and port it comes from. Agents that do not know their
+/// address say 0.0.0.0.
+fn sequence_key(datagram: &Datagram<'_>, header: &Header<'_>) -> SequenceKey {
+    let agent = match header.agent {
+        &[a, b, c, d] => IpAddr::from([a, b, c, d]),
+        agent => <[u8; 16]>::try_from(agent).map_or(datagram.source.ip(), IpAddr::from),
+    };
+    let exporter = if agent.is_unspecified() { datagram.source.ip() } else { agent };
+    SequenceKey {
+        zone: datagram.zone,
+        exporter,
+        port: 0,
+        version: SFLOW_VERSION,
+        domain: header.sub_agent,
+        data_source: None,
+    }
+}
+
 /// Decodes the sample that `cursor` stands at, when `left` more are to come.
 fn sample<S: Sink>(
     context: &mut Context<'_, S>,
     origin: &Origin<'_>,
+    key: SequenceKey,
     cursor: &mut Cursor<'_>,
     path: Path,
     left: u32,
@@ -194,7 +230,13 @@ fn sample<S: Sink>(
     let sample = Sample { kind, head, record_count, records: body, path };
     observe(context, origin, data_format, Some(&sample));
     match kind {
-        SampleKind::Flow | SampleKind::ExpandedFlow => flow_sample::decode(context, origin, &sample),
+        SampleKind::Flow | SampleKind::ExpandedFlow => {
+            if let Some((sequence, data_source)) = sample.number() {
+                let key = SequenceKey { data_source: Some(data_source), ..key };
+                context.sequences.note(key, sequence, Covers::Known(1));
+            }
+            flow_sample::decode(context, origin, &sample);
+        }
         SampleKind::Counters | SampleKind::ExpandedCounters => {
             counter_sample::decode(context, origin, &sample);
         }

@@ -1,0 +1,225 @@
+//! Which sequence numbers a decoder has seen, by sequence space, until somebody takes the reports.
+//!
+//! | protocol    | space                                        | a datagram covers                             |
+//! |-------------|----------------------------------------------|-----------------------------------------------|
+//! | NetFlow v5  | zone, address, port, engine                  | `count` flows                                 |
+//! | NetFlow v9  | zone, address, port, source id               | itself (RFC 3954 5.1)                         |
+//! | IPFIX       | zone, address, port, observation domain      | its data records (RFC 7011 3.1)               |
+//! | sFlow       | zone, agent, sub-agent                       | itself; each flow sample counts in its source |
+//!
+//! Invariants:
+//! - Spaces are bounded by [`MAX_SPACES`]; what comes beyond is counted as untracked. A space that is idle makes room.
+//! - In the common case a note is one look-up and one addition, and allocates nothing.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use catchment_sequence::{SpaceReport, Tracker, Unit};
+
+use crate::datagram::ZoneId;
+
+/// Spaces of one decoder. Each takes some hundred octets, and spoofed datagrams can ask for any number.
+const MAX_SPACES: usize = 16_384;
+
+/// Ranges in one report of one space: what a node behind a random spreader sees of 8,192 datagrams.
+const MAX_RANGES: u32 = 8192;
+
+/// Reports in a row without a number after which a space is forgotten.
+const IDLE_REPORTS: u16 = 900;
+
+/// Version that stands for sFlow version 5, as NetFlow has a version 5 too.
+pub const SFLOW_VERSION: u16 = 6343;
+
+/// One counter of one exporter, as a decoder names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SequenceKey {
+    /// Zone of the listener.
+    pub zone: ZoneId,
+    /// Exporter's address; sFlow: the agent's.
+    pub exporter: IpAddr,
+    /// UDP source port; 0 for sFlow.
+    pub port: u16,
+    /// 5, 7, 9, 10, or [`SFLOW_VERSION`].
+    pub version: u16,
+    /// Engine, source id, observation domain, sub-agent.
+    pub domain: u32,
+    /// sFlow: data source of a sample sequence (class in the upper 8 bits); `None` for datagrams.
+    pub data_source: Option<u32>,
+}
+
+impl SequenceKey {
+    /// How numbers of this space count.
+    pub fn unit(&self) -> Unit {
+        match (self.version, self.data_source) {
+            (_, Some(_)) => Unit::Samples,
+            (5 | 7, None) => Unit::Flows,
+            (10, None) => Unit::DataRecords,
+            (_, None) => Unit::Datagrams,
+        }
+    }
+}
+
+/// How many numbers a datagram covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Covers {
+    /// So many.
+    Known(u32),
+    /// Some: a part of the datagram could not be decoded yet, or not at all.
+    Unknown,
+}
+
+/// Trackers of all spaces of one decoder.
+#[derive(Debug, Default)]
+pub(crate) struct Sequences {
+    places: HashMap<SequenceKey, usize>,
+    entries: Vec<Entry>,
+    /// The space of the note before: datagrams of one exporter often come in a row.
+    last: usize,
+    /// Reports that had to be taken early, lest ranges be left out.
+    early: Vec<(SequenceKey, SpaceReport)>,
+    untracked: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    key: SequenceKey,
+    tracker: Tracker,
+    idle: u16,
+}
+
+impl Sequences {
+    /// Notes what a datagram (or sample) covers.
+    #[inline]
+    pub(crate) fn note(&mut self, key: SequenceKey, sequence: u32, covers: Covers) {
+        let at = match self.entries.get(self.last) {
+            Some(entry) if entry.key == key => self.last,
+            _ => match self.place(key) {
+                Some(at) => at,
+                None => return,
+            },
+        };
+        self.last = at;
+        let Some(entry) = self.entries.get_mut(at) else { return };
+        match covers {
+            Covers::Known(length) => entry.tracker.note(sequence, length),
+            Covers::Unknown => entry.tracker.note_unknown(sequence),
+        }
+        if entry.tracker.is_nearly_full() && self.early.len() < MAX_SPACES {
+            let report = entry.tracker.take_report();
+            self.early.extend(report.map(|report| (key, report)));
+        }
+    }
+
+    fn place(&mut self, key: SequenceKey) -> Option<usize> {
+        if let Some(&at) = self.places.get(&key) {
+            return Some(at);
+        }
+        if self.entries.len() >= MAX_SPACES {
+            self.untracked += 1;
+            return None;
+        }
+        self.entries.push(Entry { key, tracker: Tracker::new(MAX_RANGES), idle: 0 });
+        self.places.insert(key, self.entries.len() - 1);
+        Some(self.entries.len() - 1)
+    }
+
+    /// Hands out what came since the last time, and forgets spaces that have been idle for long.
+    pub(crate) fn take(&mut self, mut each: impl FnMut(&SequenceKey, SpaceReport)) {
+        for (key, report) in self.early.drain(..) {
+            each(&key, report);
+        }
+        let mut at = 0;
+        while let Some(entry) = self.entries.get_mut(at) {
+            if let Some(report) = entry.tracker.take_report() {
+                entry.idle = 0;
+                each(&entry.key, report);
+            } else {
+                entry.idle += 1;
+            }
+            if entry.idle < IDLE_REPORTS {
+                at += 1;
+                continue;
+            }
+            let Entry { key, tracker, .. } = self.entries.swap_remove(at);
+            self.places.remove(&key);
+            if let Some(moved) = self.entries.get(at) {
+                self.places.insert(moved.key, at);
+            }
+            if let Some(report) = tracker.finish() {
+                each(&key, report);
+            }
+        }
+    }
+
+    /// Notes that found no room, since the decoder was made.
+    pub(crate) fn untracked(&self) -> u64 {
+        self.untracked
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn key(exporter: u32) -> SequenceKey {
+        let exporter = Ipv4Addr::from(exporter).into();
+        SequenceKey { zone: ZoneId(0), exporter, port: 7, version: 9, domain: 0, data_source: None }
+    }
+
+    fn taken(sequences: &mut Sequences) -> Vec<(SequenceKey, Vec<i64>)> {
+        let mut reports = Vec::new();
+        sequences.take(|key, report| reports.push((*key, report.pairs)));
+        reports
+    }
+
+    #[test]
+    fn what_came_is_reported_once_and_by_space() {
+        let mut sequences = Sequences::default();
+        for sequence in [5, 6, 9] {
+            sequences.note(key(1), sequence, Covers::Known(1));
+            sequences.note(key(2), 10 * sequence, Covers::Known(10));
+        }
+        assert_eq!(
+            taken(&mut sequences),
+            [(key(1), vec![0, 2, 2, 1]), (key(2), vec![0, 20, 20, 10])],
+            "two of the numbers touch, the third is 2 (20) farther"
+        );
+        assert_eq!(taken(&mut sequences), []);
+    }
+
+    #[test]
+    fn spaces_are_bounded_and_idle_ones_make_room() {
+        let mut sequences = Sequences::default();
+        for exporter in 0..MAX_SPACES as u32 + 5 {
+            sequences.note(key(exporter), 1, Covers::Known(1));
+        }
+        assert_eq!((sequences.entries.len(), sequences.untracked()), (MAX_SPACES, 5));
+        assert_eq!(taken(&mut sequences).len(), MAX_SPACES);
+        let mut number = 1;
+        for _ in 0..IDLE_REPORTS {
+            number += 1;
+            sequences.note(key(3), number, Covers::Known(1));
+            assert_eq!(taken(&mut sequences).len(), 1);
+        }
+        assert_eq!((sequences.entries.len(), sequences.places.len()), (1, 1));
+        sequences.note(key(3), number + 1, Covers::Known(1));
+        sequences.note(key(1 << 20), 1, Covers::Known(1));
+        assert_eq!(taken(&mut sequences).len(), 2, "the place of the one that stayed is still right");
+    }
+
+    #[test]
+    fn a_full_tracker_is_emptied_early_and_nothing_is_left_out() {
+        let mut sequences = Sequences::default();
+        for number in 0..3 * MAX_RANGES {
+            sequences.note(key(1), 2 * number, Covers::Known(1));
+        }
+        let mut ranges = 0;
+        sequences.take(|_, report| {
+            assert!(!report.truncated);
+            ranges += report.pairs.len() / 2;
+        });
+        assert_eq!(ranges, 3 * MAX_RANGES as usize);
+    }
+}
