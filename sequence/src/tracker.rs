@@ -47,6 +47,8 @@ pub struct Tracker {
     repeated: u64,
     stray: u64,
     candidate: Option<Box<Candidate>>,
+    /// Memory for [`Tracker::uncovered`].
+    scratch: [Vec<Piece>; 2],
 }
 
 impl Tracker {
@@ -67,6 +69,7 @@ impl Tracker {
             repeated: 0,
             stray: 0,
             candidate: None,
+            scratch: [Vec::new(), Vec::new()],
         }
     }
 
@@ -108,13 +111,14 @@ impl Tracker {
     /// What came since the last report, if anything did.
     pub fn take_report(&mut self) -> Option<SpaceReport> {
         let mut report = SpaceReport {
-            restarts: std::mem::take(&mut self.restarts),
+            restarts: self.restarts.clone(),
             reordered: std::mem::take(&mut self.reordered),
             repeated: std::mem::take(&mut self.repeated),
             stray: std::mem::take(&mut self.stray),
             truncated: self.truncated[1],
             ..SpaceReport::default()
         };
+        self.restarts.clear();
         if !self.current.is_empty() || self.truncated[1] {
             report.pairs.reserve_exact(2 * self.current.len());
             let mut end = None;
@@ -161,7 +165,7 @@ impl Tracker {
             let old = self.head.wrapping_sub(piece.start);
             self.late(Piece { start: piece.start, length: old });
             self.append(Piece { start: self.head, length: piece.length - old });
-        } else if self.is_known(piece.start) && self.uncovered(piece) == [piece] {
+        } else if self.is_known(piece.start) && self.is_uncovered(piece) {
             self.contradict();
             self.late(piece);
         } else {
@@ -215,48 +219,65 @@ impl Tracker {
         floor && self.truncated == [false; 2]
     }
 
-    /// The numbers of a piece behind the highest one that are in no range remembered.
-    fn uncovered(&self, piece: Piece) -> Vec<Piece> {
-        let mut left = vec![piece];
+    /// The numbers of a piece behind the highest one that are in no range remembered. The memory is to be given back to
+    /// `scratch`, so that what comes again and again allocates nothing.
+    fn uncovered(&mut self, piece: Piece) -> Vec<Piece> {
+        let [mut left, mut next] = std::mem::take(&mut self.scratch);
+        left.clear();
+        left.push(piece);
         for list in [&self.previous[..], &self.current[self.run_from..]] {
-            left = left.into_iter().flat_map(|piece| self.without(piece, list)).collect();
+            next.clear();
+            for &piece in &left {
+                self.without(piece, list, &mut next);
+            }
+            std::mem::swap(&mut left, &mut next);
         }
+        self.scratch[1] = next;
         left
     }
 
-    fn without(&self, piece: Piece, list: &[Piece]) -> Vec<Piece> {
+    /// Whether no number of a piece behind the highest one is in a range remembered.
+    fn is_uncovered(&mut self, piece: Piece) -> bool {
+        let uncovered = self.uncovered(piece);
+        let whole = uncovered == [piece];
+        self.scratch[0] = uncovered;
+        whole
+    }
+
+    /// Adds to `left` the numbers of a piece that are in no range of `list`.
+    fn without(&self, piece: Piece, list: &[Piece], left: &mut Vec<Piece>) {
         // Distances behind the highest number fall as numbers climb.
         let (mut from, to) = (self.behind(piece.start), self.behind(piece.start) - i64::from(piece.length));
         let first = list.partition_point(|other| self.behind(other.start) - i64::from(other.length) >= from);
-        let mut left = Vec::new();
+        let piece = |from: i64, to: i64| Piece {
+            start: self.head.wrapping_sub(from as u32),
+            length: (from - to) as u32,
+        };
         for other in &list[first..] {
             let (start, end) = (self.behind(other.start), self.behind(other.start) - i64::from(other.length));
             if start <= to {
                 break;
             }
             if start < from {
-                left.push((from, start));
+                left.push(piece(from, start));
             }
             from = from.min(end);
         }
         if from > to {
-            left.push((from, to));
+            left.push(piece(from, to));
         }
-        let piece = |(from, to): (i64, i64)| Piece {
-            start: self.head.wrapping_sub(from as u32),
-            length: (from - to) as u32,
-        };
-        left.into_iter().map(piece).collect()
     }
 
     /// Takes in what is behind the highest number: what is new of it is reported, the rest is repeated.
     fn late(&mut self, piece: Piece) {
         let known = self.is_known(piece.start);
         let mut new = 0;
-        for piece in self.uncovered(piece) {
+        let uncovered = self.uncovered(piece);
+        for &piece in &uncovered {
             new += u64::from(piece.length);
             self.insert(piece);
         }
+        self.scratch[0] = uncovered;
         if known {
             self.reordered += new;
         }
