@@ -24,17 +24,29 @@ pub const MAX_PORTS: usize = 32;
 /// Merges `other` into `scope`; gives whether anything changed. Both are of one scope id.
 pub fn merge(scope: &mut Scope, other: Scope) -> Changed {
     debug_assert_eq!(scope.id, other.id);
-    let mut changed = Changed::default();
+    let before = (scope.templates.len(), scope.options.len());
+    let mut templates = Vec::new();
     for (key, announced) in other.templates {
-        changed.templates |= keep_greater(&mut scope.templates, key, announced);
+        if keep_greater(&mut scope.templates, key, announced) {
+            templates.push(key);
+        }
     }
+    let mut options = Vec::new();
     for (key, said) in other.options {
-        changed.options |= keep_greater(&mut scope.options, key, said);
+        if keep_greater(&mut scope.options, key, said) {
+            options.push(key);
+        }
     }
-    if changed.any() {
-        bound(scope);
+    if templates.is_empty() && options.is_empty() {
+        return Changed::default();
     }
-    changed
+    bound(scope);
+    // What a bound drops again at once is no news.
+    Changed {
+        templates: scope.templates.len() != before.0
+            || templates.iter().any(|key| scope.templates.contains_key(key)),
+        options: scope.options.len() != before.1 || options.iter().any(|key| scope.options.contains_key(key)),
+    }
 }
 
 /// What a merge brought.
@@ -161,5 +173,160 @@ fn drop_oldest_eighth(scope: &mut Scope) {
         for (_, key) in ranked {
             scope.options.remove(&key);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::scope::{Announced, Field, Kind, Layout, Said, ScopeId};
+    use crate::validate;
+
+    fn id() -> ScopeId {
+        ScopeId { zone: "".into(), exporter: [192, 0, 2, 1].into(), version: 10, domain: 0 }
+    }
+
+    fn layout(kind: Kind, ids: &[u16]) -> Arc<Layout> {
+        let field = |id: &u16| Field { pen: 0, id: *id, length: 4, variable: false, scope: false };
+        Arc::new(Layout { kind, fields: ids.iter().map(field).collect() })
+    }
+
+    fn order() -> impl Strategy<Value = Order> {
+        (0u32..3, 0u64..4).prop_map(|(epoch, time_ms)| Order { epoch, time_ms })
+    }
+
+    fn announced() -> impl Strategy<Value = Announced> {
+        let kind = prop_oneof![Just(Kind::Data), Just(Kind::Options)];
+        (order(), kind, prop::collection::vec(1u16..4, 1..4))
+            .prop_map(|(order, kind, ids)| Announced { order, layout: layout(kind, &ids) })
+    }
+
+    fn said() -> impl Strategy<Value = Said> {
+        (order(), 0u64..3, "[ab]{0,2}").prop_map(|(order, number, text)| Said {
+            order,
+            number,
+            text: text.into(),
+        })
+    }
+
+    fn scope() -> impl Strategy<Value = Scope> {
+        let templates = prop::collection::btree_map((256u16..260, 0u16..3), announced(), 0..8);
+        let options = prop::collection::btree_map((1i32..10, 0u64..3), said(), 0..8);
+        (templates, options).prop_map(|(templates, options)| Scope { id: id(), templates, options })
+    }
+
+    /// Enough ports and ids that the bounds matter.
+    fn crowded() -> impl Strategy<Value = Scope> {
+        let templates = prop::collection::btree_map((256u16..258, 0u16..60), announced(), 30..100);
+        templates.prop_map(|templates| {
+            let mut scope = Scope { id: id(), templates, options: BTreeMap::new() };
+            bound(&mut scope);
+            scope
+        })
+    }
+
+    fn merged(mut one: Scope, other: &Scope) -> Scope {
+        merge(&mut one, other.clone());
+        one
+    }
+
+    fn check_laws(a: &Scope, b: &Scope, c: &Scope) -> Result<(), TestCaseError> {
+        let ab = merged(a.clone(), b);
+        prop_assert_eq!(&ab, &merged(b.clone(), a), "not commutative");
+        prop_assert_eq!(merged(ab.clone(), c), merged(a.clone(), &merged(b.clone(), c)), "not associative");
+        prop_assert_eq!(merged(a.clone(), a), a.clone(), "not idempotent");
+        prop_assert_eq!(merge(&mut ab.clone(), b.clone()), Changed::default(), "a repeat changes something");
+        prop_assert_eq!(ab.encode(), merged(b.clone(), a).encode(), "equal states with different bytes");
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn merging_has_its_laws(a in scope(), b in scope(), c in scope()) {
+            check_laws(&a, &b, &c)?;
+        }
+
+        #[test]
+        fn bounds_keep_them(a in crowded(), b in crowded(), c in crowded()) {
+            check_laws(&a, &b, &c)?;
+            for id in [256, 257] {
+                prop_assert!(merged(a.clone(), &b).templates.range((id, 0)..=(id, u16::MAX)).count() <= MAX_PORTS);
+            }
+        }
+
+        #[test]
+        fn no_older_one_wins(a in scope(), b in scope()) {
+            let merged = merged(a.clone(), &b);
+            for (key, announced) in a.templates.iter().chain(&b.templates) {
+                prop_assert!(merged.templates[key].order >= announced.order);
+            }
+            for (key, said) in a.options.iter().chain(&b.options) {
+                prop_assert!(merged.options[key].order >= said.order);
+            }
+        }
+
+        #[test]
+        fn what_is_encoded_is_read_as_the_same(scope in scope()) {
+            prop_assert_eq!(&validate::scope(&scope.to_message()).unwrap(), &scope);
+            prop_assert_eq!(&validate::stored_scope(&scope.id, &scope.encode_stored()).unwrap(), &scope);
+        }
+    }
+
+    #[test]
+    fn an_equal_order_is_settled_by_the_layout() {
+        let order = Order { epoch: 1, time_ms: 1 };
+        let ascending = [
+            layout(Kind::Data, &[1]),
+            layout(Kind::Data, &[1, 1]),
+            layout(Kind::Data, &[1, 2]),
+            layout(Kind::Data, &[2]),
+            layout(Kind::Options, &[1]),
+        ];
+        for pair in ascending.windows(2) {
+            let [lesser, greater] = pair else { unreachable!("windows of two") };
+            let of = |layout: &Arc<Layout>| Announced { order, layout: Arc::clone(layout) };
+            assert!(of(lesser) < of(greater), "{lesser:?} {greater:?}");
+            let later = Announced { order: Order { epoch: 1, time_ms: 2 }, layout: Arc::clone(lesser) };
+            assert!(of(greater) < later);
+        }
+    }
+
+    #[test]
+    fn a_scope_stays_below_its_octets() {
+        let mut scope = Scope::empty(id());
+        for number in 0..2000u16 {
+            let ids: Vec<u16> = (0..60).map(|at| 1 + number + at).collect();
+            let order = Order { epoch: 1, time_ms: u64::from(number) };
+            scope.templates.insert((256 + number, 1), Announced { order, layout: layout(Kind::Data, &ids) });
+        }
+        let all = scope.clone();
+        bound(&mut scope);
+        assert!(scope.encode_stored().len() <= MAX_SCOPE_BYTES);
+        assert!(scope.templates.len() > 500);
+        let oldest = scope.templates.values().map(|each| each.order).min();
+        let latest_dropped = all
+            .templates
+            .iter()
+            .filter(|(key, _)| !scope.templates.contains_key(key))
+            .map(|(_, each)| each.order)
+            .max();
+        assert!(oldest > latest_dropped, "a later one was dropped before an older one");
+    }
+
+    #[test]
+    fn the_latest_template_ids_stay() {
+        let mut scope = Scope::empty(id());
+        let same = layout(Kind::Data, &[1]);
+        for number in 0..5000u16 {
+            let order = Order { epoch: 1, time_ms: u64::from(number) };
+            scope.templates.insert((256 + number, 1), Announced { order, layout: Arc::clone(&same) });
+        }
+        bound(&mut scope);
+        let first = scope.templates.keys().next();
+        assert_eq!((scope.template_ids(), first), (MAX_TEMPLATES, Some(&(256 + 5000 - 4096, 1))));
     }
 }

@@ -86,6 +86,14 @@ enum Origin {
     Watch,
 }
 
+/// What an event meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    Done,
+    /// The store's id was changed or taken away.
+    OtherStore,
+}
+
 impl Reflector {
     /// Identifies, lists where needed, watches. Comes back without an error when a list is due.
     async fn follow(&mut self) -> Result<(), KvError> {
@@ -100,17 +108,15 @@ impl Reflector {
     /// Finds out which store it is; another one, or an older state of it, begins a new history.
     async fn identify(&mut self) -> Result<(), KvError> {
         let (store, moment) = self.store_id().await?;
-        let same = match &self.last {
-            Some((known, last)) => *known == store && !last.contradicts(moment),
-            None => false,
-        };
+        let same =
+            self.last.as_ref().is_some_and(|(known, last)| *known == store && !last.contradicts(moment));
         if !same {
             if self.last.is_some() {
                 self.shared.counters.store_changes.increment();
+                let revision = moment.revision;
                 warn!(
                     store,
-                    revision = moment.revision,
-                    "the store was wiped, restored or exchanged: writing back what is known"
+                    revision, "the store was wiped, restored or exchanged: writing back what is known"
                 );
             }
             self.shared.view.update(|state| state.begin_history(&store));
@@ -121,15 +127,24 @@ impl Reflector {
         Ok(())
     }
 
+    /// The store's id. There is one after this; and another one where it is known here with a later state: its revisions have
+    /// another meaning from now on, for sessions and the other replicas too.
     async fn store_id(&self) -> Result<(String, Moment), KvError> {
         let key = self.shared.keys.write(&Key::StoreId);
         loop {
             let (pair, moment) = self.shared.kv.get(&key).await?;
-            if let Some(pair) = pair {
-                return Ok((String::from_utf8_lossy(&pair.value).chars().take(64).collect(), moment));
+            let stored =
+                pair.as_ref().map(|pair| String::from_utf8_lossy(&pair.value).chars().take(64).collect());
+            let known = self.last.as_ref();
+            match stored {
+                Some(id) if !known.is_some_and(|(known, last)| *known == id && last.contradicts(moment)) => {
+                    return Ok((id, moment));
+                }
+                _ => {}
             }
             let id = format!("{:032x}", rand::random::<u128>());
-            let put = Change::put(key.clone(), Expect::Absent, id.into_bytes());
+            let expect = Expect::last_seen(pair.map_or(0, |pair| pair.revision));
+            let put = Change::put(key.clone(), expect, id.into_bytes());
             self.shared.kv.change_each(vec![put]).await?;
         }
     }
@@ -336,7 +351,9 @@ impl Reflector {
                 return Ok(());
             }
             for event in &events.events {
-                self.take(event);
+                if self.take(event) == Taken::OtherStore {
+                    return Ok(());
+                }
             }
             let revision = events.moment.revision;
             self.shared.view.update(|state| state.reached(revision));
@@ -344,14 +361,17 @@ impl Reflector {
         }
     }
 
-    fn take(&self, event: &Event) {
+    fn take(&self, event: &Event) -> Taken {
         let (Event::Put(Pair { key: bytes, .. }) | Event::Delete(bytes, _)) = event;
         match (self.shared.keys.parse(bytes), event) {
+            (Some(Key::StoreId), Event::Put(pair)) if pair.value == self.store().as_bytes() => {}
+            (Some(Key::StoreId), _) => return Taken::OtherStore,
             (Some(key), Event::Put(pair)) => self.put(&key, pair, Origin::Watch),
             (Some(key), Event::Delete(..)) => self.delete(&key),
             (None, Event::Put(_)) => self.invalid(bytes, &Invalid::Empty("meaning")),
             (None, Event::Delete(..)) => {}
         }
+        Taken::Done
     }
 
     /// Takes a value over, or skips and reports it.

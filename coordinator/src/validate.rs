@@ -271,3 +271,126 @@ fn options(entry: &OptionsEntry) -> Result<((i32, u64), Said), Invalid> {
     let said = Said { order: order(entry.order)?, number: entry.number, text: entry.text.as_str().into() };
     Ok(((entry.kind, entry.id), said))
 }
+
+#[cfg(test)]
+mod tests {
+    use catchment_proto::cluster::v1::Definition;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn field(id: u32, length: u32) -> FieldSpecifier {
+        FieldSpecifier { pen: 0, id, length, variable: false, scope: false }
+    }
+
+    fn good() -> ScopeState {
+        ScopeState {
+            key: Some(ScopeKey { zone: "z".into(), exporter: vec![192, 0, 2, 1], version: 10, domain: 1 }),
+            layouts: vec![LayoutMessage {
+                kind: TemplateKind::Data.into(),
+                fields: vec![field(8, 4), field(1, 8)],
+            }],
+            definitions: vec![Definition {
+                id: 256,
+                port: 2055,
+                order: Some(OrderMessage { epoch: 1, time_ms: 1 }),
+                layout: 0,
+            }],
+            options: vec![OptionsEntry {
+                kind: options_entry::Kind::InterfaceName.into(),
+                id: 1,
+                number: 0,
+                text: "eth0".into(),
+                order: Some(OrderMessage::default()),
+            }],
+            content_hash: 0,
+        }
+    }
+
+    type Break = fn(&mut ScopeState);
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let breaks: &[(&str, Break)] = &[
+            ("no key", |scope| scope.key = None),
+            ("address", |scope| scope.key.as_mut().unwrap().exporter = vec![1, 2, 3]),
+            ("no address", |scope| scope.key.as_mut().unwrap().exporter.clear()),
+            ("version", |scope| scope.key.as_mut().unwrap().version = 5),
+            ("zone", |scope| scope.key.as_mut().unwrap().zone = "z".repeat(256)),
+            ("line feed", |scope| scope.key.as_mut().unwrap().zone = "a\nb".into()),
+            ("id", |scope| scope.definitions[0].id = 255),
+            ("large id", |scope| scope.definitions[0].id = 65536),
+            ("port", |scope| scope.definitions[0].port = 65536),
+            ("no order", |scope| scope.definitions[0].order = None),
+            ("layout", |scope| scope.definitions[0].layout = 1),
+            ("far layout", |scope| scope.definitions[0].layout = u32::MAX),
+            ("kind", |scope| scope.layouts[0].kind = 0),
+            ("unknown kind", |scope| scope.layouts[0].kind = 3),
+            ("no fields", |scope| scope.layouts[0].fields.clear()),
+            ("fields", |scope| scope.layouts[0].fields = vec![field(1, 1); 1025]),
+            ("empty records", |scope| scope.layouts[0].fields = vec![field(1, 0)]),
+            ("empty fields", |scope| {
+                scope.layouts[0].fields = vec![field(1, 0); 17];
+                scope.layouts[0].fields.push(field(2, 100));
+            }),
+            ("long records", |scope| scope.layouts[0].fields = vec![field(1, 65534); 2]),
+            ("element", |scope| scope.layouts[0].fields[0].id = 0x8000),
+            ("length", |scope| scope.layouts[0].fields[0].length = 65536),
+            ("length of variable", |scope| scope.layouts[0].fields[0].variable = true),
+            ("variable length", |scope| scope.layouts[0].fields[0].length = 65535),
+            ("scope in data", |scope| scope.layouts[0].fields[0].scope = true),
+            ("scope at the end", |scope| {
+                scope.layouts[0].kind = TemplateKind::Options.into();
+                scope.layouts[0].fields[1].scope = true;
+            }),
+            ("options kind", |scope| scope.options[0].kind = 0),
+            ("unknown options kind", |scope| scope.options[0].kind = 99),
+            ("text", |scope| scope.options[0].text = "x".repeat(256)),
+            ("options order", |scope| scope.options[0].order = None),
+            ("definitions", |scope| scope.definitions = vec![scope.definitions[0]; 65537]),
+        ];
+        scope(&good()).unwrap();
+        for (name, change) in breaks {
+            let mut message = good();
+            change(&mut message);
+            assert!(scope(&message).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_mapped_address_is_ipv4() {
+        let mut message = good();
+        let mapped = "::ffff:192.0.2.1".parse::<Ipv6Addr>().unwrap();
+        message.key.as_mut().unwrap().exporter = mapped.octets().to_vec();
+        assert_eq!(scope(&message).unwrap(), scope(&good()).unwrap());
+    }
+
+    #[test]
+    fn a_stored_value_answers_for_its_key_and_hash() {
+        let good = scope(&good()).unwrap();
+        let stored = good.encode_stored();
+        assert_eq!(stored_scope(&good.id, &stored).as_ref(), Ok(&good));
+        let other = ScopeId { domain: 2, ..good.id.clone() };
+        assert!(matches!(stored_scope(&other, &stored), Err(Invalid::OtherKey(_))));
+        assert_eq!(stored_scope(&good.id, &good.encode()), Err(Invalid::Hash));
+        assert!(matches!(stored_scope(&good.id, &vec![0; MAX_SCOPE_BYTES + 1]), Err(Invalid::Size(_))));
+        assert_eq!(stored_scope(&good.id, b""), Err(Invalid::Hash));
+    }
+
+    proptest! {
+        #[test]
+        fn no_octets_do_harm(mut octets in prop::collection::vec(any::<u8>(), 0..200), at in any::<prop::sample::Index>(), value: u8) {
+            let id = scope(&good()).unwrap().id;
+            let _ = stored_scope(&id, &octets);
+            // Damage to what is valid gets further.
+            octets = good().encode_to_vec();
+            let at = at.index(octets.len());
+            octets[at] = value;
+            if let Ok(message) = ScopeState::decode(octets.as_slice())
+                && let Ok(scope) = scope(&message)
+            {
+                prop_assert_eq!(super::scope(&scope.to_message()), Ok(scope));
+            }
+        }
+    }
+}

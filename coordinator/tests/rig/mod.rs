@@ -11,8 +11,10 @@ use catchment_proto::cluster::v1::sync_state_response::Message;
 use catchment_proto::cluster::v1::{
     Definition, FieldSpecifier, Hello, Layout, Order, ScopeKey, ScopeState, StateRevision, TemplateKind,
 };
+use coordinator::keys::{Key, Keys};
 use coordinator::kv::Kv;
 use coordinator::limits::Standing;
+use coordinator::validate;
 use coordinator::{Exchange, Feed, Store, StoreOptions};
 
 /// No condition takes longer than this.
@@ -61,9 +63,48 @@ pub fn options(id: &str) -> StoreOptions {
 
 /// A replica over `kv` that has read the store.
 pub async fn replica(kv: &Kv, id: &str) -> Store {
-    let store = Store::start(kv.clone(), options(id)).unwrap();
+    replica_with(kv, options(id)).await
+}
+
+/// The same with options of the test's own.
+pub async fn replica_with(kv: &Kv, options: StoreOptions) -> Store {
+    let store = begin(kv, options);
     store.loaded().await;
     store
+}
+
+/// A replica that begins though its store may be away.
+pub fn begin(kv: &Kv, options: StoreOptions) -> Store {
+    Store::start(kv.clone(), options).unwrap()
+}
+
+/// What the store holds under a key.
+pub async fn stored(kv: &Kv, key: &Key) -> Option<Vec<u8>> {
+    let (pair, _) = kv.get(&Keys::new("test").write(key)).await.unwrap();
+    pair.map(|pair| pair.value)
+}
+
+/// The scope as the store holds it.
+pub async fn stored_scope(kv: &Kv, scope: &ScopeState) -> Option<ScopeState> {
+    let id = validate::scope_id(scope.key.as_ref().unwrap()).unwrap();
+    let value = stored(kv, &Key::Templates(id.clone())).await?;
+    Some(validate::stored_scope(&id, &value).unwrap().to_message())
+}
+
+/// Waits until the store holds the scope so.
+pub async fn until_stored(kv: &Kv, scope: &ScopeState) {
+    let began = Instant::now();
+    loop {
+        let id = validate::scope_id(scope.key.as_ref().unwrap()).unwrap();
+        let key = Keys::new("test").write(&Key::Templates(id.clone()));
+        if let Ok((Some(pair), _)) = kv.get(&key).await
+            && validate::stored_scope(&id, &pair.value).is_ok_and(|stored| stored.to_message() == *scope)
+        {
+            return;
+        }
+        assert!(began.elapsed() < DEADLINE, "waited in vain until it is stored: {scope:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// What a node says first.
