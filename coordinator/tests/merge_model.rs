@@ -13,7 +13,7 @@ use proptest::prelude::*;
 const NODES: usize = 4;
 const COORDINATORS: usize = 3;
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 enum Step {
     /// A node hears an announcement.
     Learn { node: usize, template: u16, port: u16, order: Order, layout: u16 },
@@ -163,18 +163,18 @@ impl World {
                     self.network.push(Message::Watch { coordinator, scope, revision });
                 }
             }
-            Message::Write { coordinator, .. } => self.take(coordinator, self.store.clone(), self.revision),
-            Message::Watch { coordinator, scope, revision } => self.take(coordinator, scope, revision),
+            Message::Write { coordinator, .. } => self.take(coordinator, &self.store.clone(), self.revision),
+            Message::Watch { coordinator, scope, revision } => self.take(coordinator, &scope, revision),
         }
     }
 
     /// What the store holds is merged; where more is known, that is written.
-    fn take(&mut self, coordinator: usize, scope: Scope, revision: u64) {
+    fn take(&mut self, coordinator: usize, scope: &Scope, revision: u64) {
         self.seen[coordinator] = self.seen[coordinator].max(revision);
         if merge(&mut self.coordinators[coordinator], scope.clone()).any() {
             self.fan_out(coordinator);
         }
-        if self.coordinators[coordinator] != scope {
+        if self.coordinators[coordinator] != *scope {
             self.write(coordinator);
         }
     }
