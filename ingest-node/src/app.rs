@@ -10,6 +10,7 @@ use catchment_serving::{Signal, Signals, http};
 
 use crate::cli::Cli;
 use crate::config::Loaded;
+use crate::flow::Known;
 use crate::ledger::Ledger;
 use crate::node::Node;
 
@@ -42,7 +43,7 @@ pub fn run(cli: &Cli, loaded: &Loaded) -> anyhow::Result<()> {
 async fn serve(cli: &Cli, loaded: &Loaded, logging: Logging) -> anyhow::Result<Ledger> {
     let mut signals = Signals::open().context("cannot watch for signals")?;
     let config = &loaded.config;
-    let node = Arc::new(Node::open(loaded.clone(), logging)?);
+    let node = Arc::new(Node::open(loaded.clone(), &Known::nothing(config), logging)?);
     let listener = http::bind(config.node.http).await?;
     tracing::info!(address = %listener.local_addr()?, "serving http");
     tokio::spawn(http::serve(listener, node.clone()));

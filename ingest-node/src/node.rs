@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::config::{Config, Loaded, LogLevel};
 use crate::control::messages;
-use crate::flow::FlowSource;
+use crate::flow::{FlowSource, Known};
 use crate::ledger::Ledger;
 use crate::live::{LiveConfig, Refused};
 use crate::metrics::Metrics;
@@ -60,18 +60,18 @@ pub struct Drain {
 }
 
 impl Node {
-    /// Opens the output and the listeners. Nothing is read before [`Node::start`].
+    /// Opens the output and the listeners, for a node that knows this much already. Nothing is read before [`Node::start`].
     ///
     /// # Errors
     /// Where the output cannot be opened or a port cannot be had.
-    pub fn open(loaded: Loaded, logging: Logging) -> anyhow::Result<Self> {
+    pub fn open(loaded: Loaded, known: &Known, logging: Logging) -> anyhow::Result<Self> {
         let config = &loaded.config;
         let started = SystemTime::now();
         let id: Arc<str> = config.node.id.as_str().into();
         let incarnation = started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         let output = Output::open(config, Origin { node: id.clone(), incarnation })?;
         let metrics = Metrics::new();
-        let flow = Arc::new(FlowSource::open(config, &output, &metrics.batch_times("flow"))?);
+        let flow = Arc::new(FlowSource::open(config, known, &output, &metrics.batch_times("flow"))?);
         for listener in flow.listeners() {
             tracing::info!(address = %listener.address, receive_buffer = listener.receive_buffer, "listening");
         }

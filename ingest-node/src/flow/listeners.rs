@@ -6,6 +6,7 @@ use std::sync::Arc;
 use flow_decoder::ZoneId;
 use udp_receiver::{BindError, Gro, Sharing, Socket, SocketOptions, Steering, bind_group};
 
+use super::known::{self, Zones};
 use crate::config::{self, Config, Prefix};
 use crate::source::InputStatistics;
 
@@ -13,7 +14,6 @@ use crate::source::InputStatistics;
 #[derive(Debug)]
 pub(crate) struct Listeners {
     list: Vec<Listener>,
-    labels: Vec<Arc<str>>,
 }
 
 /// One open listener.
@@ -41,16 +41,21 @@ impl Listener {
 
 impl Listeners {
     /// Opens all; the second value is each worker's sockets, one a listener.
-    pub(crate) fn open(config: &Config, workers: usize) -> Result<(Self, Vec<Vec<Socket>>), BindError> {
-        let mut listeners = Self { list: Vec::new(), labels: vec!["".into()] };
+    pub(crate) fn open(
+        config: &Config,
+        zones: &Zones,
+        workers: usize,
+    ) -> Result<(Self, Vec<Vec<Socket>>), BindError> {
+        let mut listeners = Self { list: Vec::new() };
         let mut sockets: Vec<Vec<Socket>> = (0..workers).map(|_| Vec::new()).collect();
         for settings in &config.sources.flow.listeners {
             let group = bind_group(settings.address, workers, &socket_options(config, settings))?;
             for warning in group.warnings() {
                 tracing::warn!(listener = %group.local_address(), "{warning}");
             }
-            let label = settings.zone.as_ref().map_or("", config::Label::as_str);
-            let zone = listeners.zone_of(label);
+            let label = known::label(settings.zone.as_ref());
+            // The zones are those of this configuration.
+            let zone = zones.id(label).unwrap_or_default();
             listeners.list.push(Listener {
                 address: group.local_address(),
                 receive_buffer: group.receive_buffer(),
@@ -71,20 +76,6 @@ impl Listeners {
     /// The zone of each listener.
     pub(crate) fn zones(&self) -> impl Iterator<Item = ZoneId> + '_ {
         self.list.iter().map(|listener| listener.zone)
-    }
-
-    /// Labels by zone.
-    pub(crate) fn zone_labels(&self) -> Vec<Arc<str>> {
-        self.labels.clone()
-    }
-
-    fn zone_of(&mut self, label: &str) -> ZoneId {
-        let known = self.labels.iter().position(|of| &**of == label);
-        let index = known.unwrap_or_else(|| {
-            self.labels.push(label.into());
-            self.labels.len() - 1
-        });
-        ZoneId(index as u16)
     }
 }
 

@@ -7,6 +7,7 @@
 //!
 //! One thread and, per listener, one socket a worker. What exporters announce is in one store that all workers share.
 
+mod known;
 mod listeners;
 mod loads;
 mod report;
@@ -19,11 +20,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use flow_decoder::{
-    Decoder, DecoderOptions, ExporterName, ExporterStore, PendingLimits, Statistics, StoreLimits,
-};
+use flow_decoder::{Decoder, DecoderOptions, ExporterName, ExporterStore, PendingLimits, Statistics};
 use udp_receiver::BindError;
 
+pub use self::known::{Known, Zones};
 use self::listeners::{AllowLists, Listener, Listeners};
 use self::loads::LoadCell;
 use self::report::ReportCell;
@@ -41,7 +41,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(10);
 /// NetFlow, IPFIX and sFlow over UDP.
 pub struct FlowSource {
     listeners: Listeners,
-    store: Arc<ExporterStore>,
+    known: Known,
     control: Arc<Control>,
     reports: Vec<Arc<ReportCell>>,
     loads: Vec<Arc<LoadCell>>,
@@ -107,18 +107,16 @@ impl FlowSource {
     ///
     /// # Errors
     /// Where a port cannot be had; the error says who has it.
-    pub fn open(config: &Config, output: &Output, times: &BatchTimes) -> Result<Self, BindError> {
+    pub fn open(
+        config: &Config,
+        known: &Known,
+        output: &Output,
+        times: &BatchTimes,
+    ) -> Result<Self, BindError> {
         let workers = config.node.workers.get();
-        let (listeners, sockets) = Listeners::open(config, workers)?;
-        let limits = StoreLimits {
-            templates_per_scope: config.templates.max_per_exporter.get(),
-            templates: config.templates.max_total.get(),
-            pending: pending_limits(&config.pending),
-            ..StoreLimits::default()
-        };
-        let store = Arc::new(ExporterStore::new(limits));
+        let (listeners, sockets) = Listeners::open(config, &known.zones, workers)?;
         let control = Arc::new(Control::new(AllowLists::of(&config.sources.flow)));
-        let options = decoder_options(config, &listeners);
+        let options = decoder_options(config, &known.zones);
         let mut reports = Vec::new();
         let mut loads = Vec::new();
         let mut ready = Vec::new();
@@ -129,7 +127,7 @@ impl FlowSource {
                 index,
                 sockets,
                 zones: listeners.zones().collect(),
-                decoder: Decoder::new(store.clone(), options.clone()),
+                decoder: Decoder::new(known.store.clone(), options.clone()),
                 sink: output.sink(index as u32),
                 control: control.clone(),
                 report: report.clone(),
@@ -141,17 +139,22 @@ impl FlowSource {
         }
         let workers = Mutex::new(Workers::Ready(ready));
         let settings = config.sources.flow.clone();
-        Ok(Self { listeners, store, control, reports, loads, workers, settings })
+        Ok(Self { listeners, known: known.clone(), control, reports, loads, workers, settings })
+    }
+
+    /// What it knows of exporters.
+    pub fn known(&self) -> &Known {
+        &self.known
     }
 
     /// What exporters have announced.
     pub fn store(&self) -> &Arc<ExporterStore> {
-        &self.store
+        &self.known.store
     }
 
     /// Labels of the zones that `ZoneId` counts in the store.
     pub fn zones(&self) -> Vec<Arc<str>> {
-        self.listeners.zone_labels()
+        self.known.zones.labels().to_vec()
     }
 
     /// The addresses it listens on, with the real ports.
@@ -173,10 +176,10 @@ pub(crate) fn pending_limits(pending: &config::Pending) -> PendingLimits {
     }
 }
 
-fn decoder_options(config: &Config, listeners: &Listeners) -> DecoderOptions {
+fn decoder_options(config: &Config, zones: &Zones) -> DecoderOptions {
     let node = if config.node.stamp_records { config.node.id.as_str() } else { "" };
     DecoderOptions {
-        zones: listeners.zone_labels(),
+        zones: zones.labels().to_vec(),
         collector_node: node.into(),
         exporter_name: match config.exporter.name {
             config::ExporterName::Address => ExporterName::Address,
@@ -246,14 +249,14 @@ impl Source for FlowSource {
             decoded,
             panics,
             exporters: self.exporters().len(),
-            templates: self.store.templates(),
-            template_scopes: self.store.scopes(),
-            template_scopes_evicted: self.store.scopes_evicted(),
+            templates: self.known.store.templates(),
+            template_scopes: self.known.store.scopes(),
+            template_scopes_evicted: self.known.store.scopes_evicted(),
         }
     }
 
     fn exporters(&self) -> Vec<ExporterLoad> {
-        loads::sum(&self.loads, &self.listeners.zone_labels())
+        loads::sum(&self.loads, self.known.zones.labels())
     }
 
     fn health(&self) -> SourceHealth {

@@ -280,7 +280,7 @@ mod tests {
     use flow_decoder::{Reason, Stream};
 
     use crate::config::{Config, Output as OutputKind, Sources};
-    use crate::flow::FlowSource;
+    use crate::flow::{FlowSource, Known};
     use crate::ledger::Ledger;
     use crate::metrics::Metrics;
     use crate::output::{Origin, Output};
@@ -320,7 +320,9 @@ mod tests {
     fn paused_with_datagrams() -> (FlowSource, u64) {
         let config = config();
         let output = Output::open(&config, Origin { node: "test".into(), incarnation: 1 }).unwrap();
-        let source = FlowSource::open(&config, &output, &Metrics::new().batch_times("flow")).unwrap();
+        let source =
+            FlowSource::open(&config, &Known::nothing(&config), &output, &Metrics::new().batch_times("flow"))
+                .unwrap();
         source.start().unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         sender.connect(source.listeners()[0].address).unwrap();
@@ -343,7 +345,9 @@ mod tests {
     fn a_panic_is_counted_and_the_sockets_go_on() {
         let config = config();
         let output = Output::open(&config, Origin { node: "test".into(), incarnation: 1 }).unwrap();
-        let source = FlowSource::open(&config, &output, &Metrics::new().batch_times("flow")).unwrap();
+        let source =
+            FlowSource::open(&config, &Known::nothing(&config), &output, &Metrics::new().batch_times("flow"))
+                .unwrap();
         source.start().unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         sender.connect(source.listeners()[0].address).unwrap();
