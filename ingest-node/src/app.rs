@@ -9,10 +9,10 @@ use catchment_serving::logging::Logging;
 use catchment_serving::{Signal, Signals, http};
 
 use crate::cli::Cli;
-use crate::config::Loaded;
-use crate::flow::Known;
+use crate::config::{ConfigErrors, Loaded, Origin, Problem};
 use crate::ledger::Ledger;
-use crate::node::Node;
+use crate::node::{Node, Prepared};
+use crate::state::{Saver, StateDir};
 
 /// Threads of the control plane.
 const CONTROL_THREADS: usize = 2;
@@ -28,22 +28,27 @@ pub fn run(cli: &Cli, loaded: &Loaded) -> anyhow::Result<()> {
     for warning in &loaded.warnings {
         tracing::warn!("{warning}");
     }
+    let prepared = Prepared::nothing(&loaded.config);
+    let saver = remember(loaded, &prepared)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(CONTROL_THREADS)
         .thread_name("control")
         .enable_all()
         .build()
         .context("cannot start the control threads")?;
-    let ledger = runtime.block_on(serve(cli, loaded, logging))?;
+    let ledger = runtime.block_on(serve(cli, loaded, prepared, logging))?;
+    if let Some(saver) = saver {
+        saver.close();
+    }
     runtime.shutdown_background();
     report(&ledger);
     Ok(())
 }
 
-async fn serve(cli: &Cli, loaded: &Loaded, logging: Logging) -> anyhow::Result<Ledger> {
+async fn serve(cli: &Cli, loaded: &Loaded, prepared: Prepared, logging: Logging) -> anyhow::Result<Ledger> {
     let mut signals = Signals::open().context("cannot watch for signals")?;
     let config = &loaded.config;
-    let node = Arc::new(Node::open(loaded.clone(), &Known::nothing(config), logging)?);
+    let node = Arc::new(Node::open(loaded.clone(), prepared, logging)?);
     let listener = http::bind(config.node.http).await?;
     tracing::info!(address = %listener.local_addr()?, "serving http");
     tokio::spawn(http::serve(listener, node.clone()));
@@ -68,6 +73,22 @@ async fn serve(cli: &Cli, loaded: &Loaded, logging: Logging) -> anyhow::Result<L
     let draining = node.clone();
     tokio::task::spawn_blocking(move || draining.drain(&drain)).await?;
     Ok(node.status().ledger)
+}
+
+/// Takes over what an earlier process left in `state.dir`, and begins to save there.
+///
+/// # Errors
+/// Where the folder cannot be used: as an error of the key.
+fn remember(loaded: &Loaded, prepared: &Prepared) -> anyhow::Result<Option<Saver>> {
+    const KEY: &str = "state.dir";
+    let Some(path) = &loaded.config.state.dir else { return Ok(None) };
+    let dir = StateDir::open(path).map_err(|unusable| {
+        let origin = loaded.origins.get(KEY).cloned().unwrap_or(Origin::Default);
+        ConfigErrors::Invalid(vec![Problem { origin, key: KEY.to_owned(), what: unusable.to_string() }])
+    })?;
+    dir.load(&prepared.known).log();
+    let saver = Saver::start(dir, prepared.known.clone(), prepared.saves.clone());
+    saver.map(Some).context("cannot start a thread")
 }
 
 /// Takes over what can change without a restart from the same file, environment and arguments.

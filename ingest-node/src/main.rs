@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use catchment_serving::healthcheck;
 use ingest_node::app;
 use ingest_node::cli::{Cli, Command};
-use ingest_node::config::Loaded;
+use ingest_node::config::{ConfigErrors, Loaded};
 use ingest_node::decode_command;
 
 fn main() -> ExitCode {
@@ -29,10 +29,16 @@ fn main() -> ExitCode {
     };
     match dispatch(&cli, &loaded) {
         Ok(status) => status,
-        Err(error) => {
-            eprintln!("ingest-node: {error:#}");
-            ExitCode::FAILURE
-        }
+        Err(error) => match error.downcast_ref::<ConfigErrors>() {
+            Some(wrong) => {
+                eprintln!("{wrong}");
+                ExitCode::from(wrong.exit_code())
+            }
+            None => {
+                eprintln!("ingest-node: {error:#}");
+                ExitCode::FAILURE
+            }
+        },
     }
 }
 

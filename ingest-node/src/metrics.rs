@@ -95,6 +95,8 @@ metrics! {
     OUTPUT_UP = Gauge "catchment_output_up" [] "1 while the output delivers, else 0.";
     PRODUCERS_REPLACED = Counter "catchment_kafka_producers_replaced_total" [] "Kafka producers made anew after a fatal error.";
     PANICS = Counter "catchment_worker_panics_total" ["source"] "Panics of worker threads; each cost the datagrams of one read.";
+    STATE_SAVES = Counter "catchment_state_saves_total" ["outcome"] "Files of what is known of exporters written to `state.dir` (`done`), or not (`failed`).";
+    STATE_SAVED = Gauge "catchment_state_saved_time_seconds" [] "When the last one was written, seconds since 1970; 0: none yet.";
     SPOOL_BYTES = Gauge "catchment_spool_bytes" [] "Octets on disk. 0: this release has no spool.";
     SPOOL_RECORDS = Gauge "catchment_spool_records" ["stream"] "Records on disk. 0: this release has no spool.";
 }
@@ -175,6 +177,9 @@ impl Metrics {
         self.gauge(READY, [], f64::from(u8::from(status.health.is_ready())));
         self.gauge(OUTPUT_UP, [], f64::from(u8::from(status.output.is_ready())));
         self.counter(PRODUCERS_REPLACED, [], status.replaced_producers);
+        self.counter(STATE_SAVES, ["done".into()], status.saves.done);
+        self.counter(STATE_SAVES, ["failed".into()], status.saves.failed);
+        self.gauge(STATE_SAVED, [], status.saves.last_seconds);
         self.gauge(SPOOL_BYTES, [], 0.0);
         self.draw_sources(status);
         self.draw_ledger(status);

@@ -20,6 +20,7 @@ use crate::live::{LiveConfig, Refused};
 use crate::metrics::Metrics;
 use crate::output::{Origin, Output};
 use crate::source::{RestartNeeded, Source, UnknownSource};
+use crate::state::Saves;
 use crate::status::{Complaints, Parts, Session, SessionState, SourceStatus, Status};
 
 /// A node that runs.
@@ -36,6 +37,23 @@ pub struct Node {
     output: Output,
     sources: Vec<Arc<dyn Source>>,
     flow: Arc<FlowSource>,
+    saves: Arc<Saves>,
+}
+
+/// What there is of a node before its sockets.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// What it knows of exporters.
+    pub known: Known,
+    /// What becomes of saves to `state.dir`.
+    pub saves: Arc<Saves>,
+}
+
+impl Prepared {
+    /// Nothing yet, for a node with this configuration.
+    pub fn nothing(config: &Config) -> Self {
+        Self { known: Known::nothing(config), saves: Arc::default() }
+    }
 }
 
 /// How long a shutdown may take.
@@ -64,14 +82,15 @@ impl Node {
     ///
     /// # Errors
     /// Where the output cannot be opened or a port cannot be had.
-    pub fn open(loaded: Loaded, known: &Known, logging: Logging) -> anyhow::Result<Self> {
+    pub fn open(loaded: Loaded, prepared: Prepared, logging: Logging) -> anyhow::Result<Self> {
         let config = &loaded.config;
         let started = SystemTime::now();
         let id: Arc<str> = config.node.id.as_str().into();
         let incarnation = started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         let output = Output::open(config, Origin { node: id.clone(), incarnation })?;
         let metrics = Metrics::new();
-        let flow = Arc::new(FlowSource::open(config, known, &output, &metrics.batch_times("flow"))?);
+        let flow =
+            Arc::new(FlowSource::open(config, &prepared.known, &output, &metrics.batch_times("flow"))?);
         for listener in flow.listeners() {
             tracing::info!(address = %listener.address, receive_buffer = listener.receive_buffer, "listening");
         }
@@ -95,6 +114,7 @@ impl Node {
             output,
             sources: vec![flow.clone()],
             flow,
+            saves: prepared.saves,
         })
     }
 
@@ -281,7 +301,7 @@ impl Node {
             sources: &sources,
             output: &output,
             session: &session,
-            complaints: &lock(&self.complaints),
+            complaints: &self.complaints(),
         }
         .health();
         Status {
@@ -294,6 +314,7 @@ impl Node {
             ledger,
             output,
             replaced_producers: self.output.replaced_producers(),
+            saves: self.saves.counts(),
             sources,
         }
     }
@@ -314,6 +335,14 @@ impl Node {
         loads.sort_unstable_by(|a, b| b.records.cmp(&a.records).then(b.datagrams.cmp(&a.datagrams)));
         loads.truncate(most);
         loads.iter().map(messages::load).collect()
+    }
+
+    fn complaints(&self) -> Complaints {
+        let mut complaints = lock(&self.complaints).clone();
+        if let Some(problem) = self.saves.problem() {
+            complaints.insert("state.dir", problem);
+        }
+        complaints
     }
 
     fn ledger(&self, sources: &[SourceStatus]) -> Ledger {

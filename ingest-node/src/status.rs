@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::ledger::Ledger;
 use crate::output::OutputHealth;
 use crate::source::{SourceHealth, SourceStatistics};
+use crate::state::SaveCounts;
 
 /// A snapshot of the node.
 #[derive(Clone, Debug, Serialize)]
@@ -32,6 +33,8 @@ pub struct Status {
     pub output: OutputHealth,
     /// Kafka producers made anew after a fatal error.
     pub replaced_producers: u64,
+    /// What became of saves to `state.dir`.
+    pub saves: SaveCounts,
     /// Each source.
     pub sources: Vec<SourceStatus>,
 }
@@ -150,6 +153,7 @@ impl Status {
                 since: SystemTime::UNIX_EPOCH,
             },
             replaced_producers: 0,
+            saves: SaveCounts::default(),
             sources: vec![SourceStatus { name: "flow", health, statistics }],
         }
     }

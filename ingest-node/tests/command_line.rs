@@ -23,9 +23,9 @@ fn a_right_configuration_is_ok_and_its_warnings_are_told() {
     let (status, stdout, stderr) = run(&mut node(&["check-config"]));
     assert_eq!((status, stdout.as_str(), stderr.as_str()), (Some(0), "configuration ok\n", ""));
 
-    let (status, stdout, stderr) = run(&mut node(&["--set", "state.dir=/var/lib/catchment", "check-config"]));
+    let (status, stdout, stderr) = run(&mut node(&["--set", "spool.dir=/var/lib/catchment", "check-config"]));
     assert_eq!((status, stdout.as_str()), (Some(0), "configuration ok\n"));
-    assert!(stderr.starts_with("warning: --set state.dir: state.dir: has no effect: "), "{stderr}");
+    assert!(stderr.starts_with("warning: --set spool.dir: spool.dir: has no effect: "), "{stderr}");
 }
 
 #[test]

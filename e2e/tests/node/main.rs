@@ -15,5 +15,6 @@ mod ports;
 mod reload;
 mod security;
 mod shutdown;
+mod state_dir;
 mod streams;
 mod templates;

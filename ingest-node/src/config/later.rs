@@ -10,11 +10,10 @@ use catchment_settings::{Entry, Origin, Problem};
 use super::model::Config;
 
 /// Keys (a whole one, or all below a section that ends in a dot) and what is not there yet.
-const LATER: [(&str, &str); 5] = [
+const LATER: &[(&str, &str)] = &[
     ("node.grpc", "this release does not serve gRPC"),
     ("templates.retention", "this release keeps templates in memory only"),
     ("spool.", "this release has no spool: batches that Kafka does not take in time are dropped and counted"),
-    ("state.", "this release keeps templates in memory only: they are learnt anew after a restart"),
     ("coordinator.", "this release has no cluster: the node works alone"),
 ];
 

@@ -241,7 +241,7 @@ impl Source for FlowSource {
             }
         }
         // After the workers' reports: what they have held since is then pending, and the sums hold.
-        let pending = self.store.pending_counts();
+        let pending = self.known.store.pending_counts();
         decoded.settle_pending(&pending);
         SourceStatistics {
             inputs,

@@ -58,7 +58,7 @@ section! {
         kafka: Kafka,
         /// What Kafka does not take in time, on disk.
         spool: Spool,
-        /// What a node without a coordinator remembers over a restart.
+        /// What the node remembers over a restart.
         state: State,
         /// The cluster.
         coordinator: Coordinator,

@@ -69,9 +69,10 @@ section! {
 }
 
 section! {
-    /// What a node without a coordinator remembers over a restart.
+    /// What the node remembers over a restart. It is needed without a coordinator, and does no harm with one.
     State {
-        /// The directory for templates and options state; empty: nothing is remembered.
+        /// The directory for templates and options state; empty: nothing is remembered. It is made where there is none, and
+        /// is one node's alone.
         dir: Option<PathBuf> = "",
     }
 }
