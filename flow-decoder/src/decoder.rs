@@ -206,8 +206,9 @@ impl Decoder {
             Protocol::NetflowV9 => {
                 let (header, clock) = netflow_v9::header(&mut cursor).map_err(short)?;
                 let stamp = Stamp::new(clock.export_ns, datagram.received_ns);
-                let message = Message { protocol, header, clock, stamp, store: &self.store };
+                let mut message = Message { protocol, header, clock, stamp, store: &self.store };
                 let session = message.session(&mut self.sessions, datagram);
+                message.stamp = session.observe(&self.store, &header, &clock, stamp);
                 let key = context.sequence_key(header.version, header.domain);
                 context.sequences.note(key, header.sequence, Covers::Known(1));
                 message.decode_sets(&mut context, &mut self.workspace, session, cursor);
@@ -216,8 +217,9 @@ impl Decoder {
                 let (header, length, clock) = ipfix::header(&mut cursor).map_err(short)?;
                 let sets = ipfix_sets(&mut context, cursor, length)?;
                 let stamp = Stamp::new(clock.export_ns, datagram.received_ns);
-                let message = Message { protocol, header, clock, stamp, store: &self.store };
+                let mut message = Message { protocol, header, clock, stamp, store: &self.store };
                 let session = message.session(&mut self.sessions, datagram);
+                message.stamp = session.observe(&self.store, &header, &clock, stamp);
                 let before = Numbers::of(context.statistics);
                 message.decode_sets(&mut context, &mut self.workspace, session, sets);
                 let key = context.sequence_key(header.version, header.domain);

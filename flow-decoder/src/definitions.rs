@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use crate::layouts::Layout;
 use crate::order::Order;
+use crate::restart::{Known, is_suspect, same_boot};
 
 /// Definitions by template id. Who learns one copies its page only: an exporter may have thousands.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +59,8 @@ pub(crate) enum Lookup<'a> {
     Found(&'a Arc<Definition>),
     /// Ports disagree, and this one announced nothing.
     Conflict,
+    /// The exporter has restarted since it was announced.
+    Suspect,
     Unknown,
 }
 
@@ -106,13 +109,15 @@ impl Templates {
         Some(&page[page.binary_search_by_key(&index, |(of, _)| *of).ok()?].1)
     }
 
-    /// What the data of a port is decoded by.
-    pub(crate) fn lookup(&self, id: u16, port: u16) -> Lookup<'_> {
+    /// What the data of a port is decoded by, in an epoch of its exporter: what this port announced, else what all ports agree
+    /// on. Where the exporter has restarted since its port announced it, another port of the same boot may speak for it.
+    pub(crate) fn lookup(&self, id: u16, port: u16, epoch: u32) -> Lookup<'_> {
         let Some(definitions) = self.get(id) else { return Lookup::Unknown };
-        if let Some(definition) = definitions.of_port(port) {
-            return Lookup::Found(definition);
+        match definitions.of_port(port) {
+            Some(own) if !is_suspect(own.order.epoch, epoch) => Lookup::Found(own),
+            Some(_) => definitions.agreed(|other| same_boot(other.order.epoch, epoch)),
+            None => definitions.agreed(|other| !is_suspect(other.order.epoch, epoch)),
         }
-        if definitions.disagree() { Lookup::Conflict } else { Lookup::Found(definitions.latest()) }
     }
 
     /// Every id with its definitions, in order.
@@ -120,6 +125,15 @@ impl Templates {
         self.pages.iter().flat_map(|(page, definitions)| {
             definitions.iter().map(|(index, each)| (u16::from_be_bytes([*page, *index]), each))
         })
+    }
+
+    /// What is known when data of a port first comes: by what the port itself announced, else by what others did. So many
+    /// ids are looked at that an exporter shows its epoch, and few enough that strangers' ports cost little.
+    pub(crate) fn known_of(&self, port: u16) -> Option<Known> {
+        const LOOKED_AT: usize = 256;
+        let all = || self.iter().take(LOOKED_AT).flat_map(|(_, definitions)| definitions.all());
+        let own = Known::of(all().filter(|known| known.port == port).map(|known| known.order), true);
+        own.or_else(|| Known::of(all().map(|known| known.order), false))
     }
 
     /// Takes a definition in: instead of its port's last one, or of the first of all where the port is new and there are
@@ -172,6 +186,17 @@ impl Definitions {
     pub(crate) fn disagree(&self) -> bool {
         let layout = &self.latest().layout;
         self.all().iter().any(|other| !Arc::ptr_eq(layout, &other.layout))
+    }
+
+    /// The one layout of those definitions that count.
+    fn agreed(&self, counts: impl Fn(&Definition) -> bool) -> Lookup<'_> {
+        let mut counted = self.all().iter().rev().filter(|definition| counts(definition));
+        let Some(latest) = counted.next() else { return Lookup::Suspect };
+        if counted.all(|other| Arc::ptr_eq(&latest.layout, &other.layout)) {
+            Lookup::Found(latest)
+        } else {
+            Lookup::Conflict
+        }
     }
 
     fn announce(&mut self, definition: Definition, limit: usize) {

@@ -78,6 +78,8 @@ reasons! {
     Panicked = "panicked", "decoding panicked";
     /// An sFlow agent address of an unknown type.
     AgentAddress = "agent_address", "agent address type is not known";
+    /// A data set whose template was announced before its exporter restarted, and not since.
+    TemplateSuspect = "template_suspect", "exporter has restarted since it announced this template";
     /// Still in the receive buffer when the time for reading was over at shutdown.
     Shutdown = "shutdown", "node stopped before it could be decoded";
 }

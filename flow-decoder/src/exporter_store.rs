@@ -31,8 +31,9 @@ use crate::definitions::{Definition, Lookup, Mark, Templates};
 use crate::error::Reason;
 use crate::layouts::{Layout, Layouts};
 use crate::options::{OptionsState, Said};
-use crate::order::{Order, Stamp};
+use crate::order::Stamp;
 use crate::pending::{HeldSet, Pending, PendingCounts, PendingLimits};
+use crate::restart::is_suspect;
 use crate::template::Template;
 
 /// How the store is divided, so that workers which learn at the same time seldom wait for each other.
@@ -132,8 +133,8 @@ pub(crate) enum Learned {
 }
 
 impl ScopeState {
-    pub(crate) fn lookup(&self, template: u16, port: u16) -> Lookup<'_> {
-        self.templates.lookup(template, port)
+    pub(crate) fn lookup(&self, template: u16, port: u16, epoch: u32) -> Lookup<'_> {
+        self.templates.lookup(template, port, epoch)
     }
 
     /// What exactly this port announced.
@@ -249,7 +250,9 @@ impl ExporterStore {
     pub(crate) fn next_ready(&self) -> Option<HeldSet> {
         self.pending.next(|key| {
             let state = self.scope(key).map(|scope| scope.latest()).unwrap_or_default();
-            move |held: &HeldSet| matches!(state.lookup(held.template, held.source.port()), Lookup::Found(_))
+            move |held: &HeldSet| {
+                matches!(state.lookup(held.template, held.source.port(), held.epoch), Lookup::Found(_))
+            }
         })
     }
 
@@ -337,16 +340,21 @@ impl ExporterStore {
         let learning = scope.lock();
         let current = scope.latest();
         let mut order = stamp.order();
-        if let Some(known) = current.announced(id, port) {
-            if known.layout.template() == template {
-                known.seen_at(stamp.received_s());
-                known.mark(Mark::Received);
+        let known = current.announced(id, port);
+        let same_layout = known.filter(|known| known.layout.template() == template);
+        if let Some(known) = same_layout
+            && !is_suspect(known.order.epoch, order.epoch)
+        {
+            known.seen_at(stamp.received_s());
+            known.mark(Mark::Received);
+            return Ok(Learned::Unchanged);
+        }
+        if let Some(known) = known {
+            let older = order.in_boot_of(&known.order) < known.order;
+            if older && !known.is(Mark::Received) && stamp.received_ms() < known.order.time {
                 return Ok(Learned::Unchanged);
             }
-            if order < known.order && !known.is(Mark::Received) && stamp.received_ms() < known.order.time {
-                return Ok(Learned::Unchanged);
-            }
-            order = order.max(Order { time: known.order.time + 1, ..known.order });
+            order = order.after(&known.order);
         }
         let full = scope.is_evicted() || current.templates.len() >= self.limits.templates_per_scope;
         if full && current.templates.get(id).is_none() {
@@ -354,18 +362,19 @@ impl ExporterStore {
         }
         let definition = Definition::new(port, self.layouts.intern(template), order, stamp.received_s());
         definition.mark(Mark::Received);
-        if trusted {
+        if trusted || same_layout.is_some_and(|known| known.is(Mark::Proven)) {
             definition.mark(Mark::Proven);
         }
+        let (shareable, changed) = (definition.is(Mark::Proven), same_layout.is_none());
         let mut next = ScopeState::clone(&current);
         next.templates.announce(id, definition, self.limits.ports_per_template);
         self.publish(scope, current.templates.len(), next);
         drop(learning);
         self.pending.wake(key, id);
-        if trusted {
+        if shareable {
             self.changed(key);
         }
-        Ok(Learned::Changed)
+        Ok(if changed { Learned::Changed } else { Learned::Unchanged })
     }
 
     /// Notes that data has decoded by a layout: its definitions may be shared from now on.
@@ -481,7 +490,7 @@ mod tests {
         store.learn_template(&key(1), &a, 7, 256, &layout(4), &Stamp::default()).unwrap();
         store.learn_template(&key(2), &b, 8, 300, &layout(4), &Stamp::default()).unwrap();
         let (a, b) = (a.state(), b.state());
-        let (Lookup::Found(a), Lookup::Found(b)) = (a.lookup(256, 7), b.lookup(300, 8)) else {
+        let (Lookup::Found(a), Lookup::Found(b)) = (a.lookup(256, 7, 0), b.lookup(300, 8, 0)) else {
             panic!("not found")
         };
         assert!(Arc::ptr_eq(&a.layout, &b.layout));
@@ -497,13 +506,13 @@ mod tests {
         let scope = store.scope_or_new(&key(1), 0);
         store.learn_template(&key(1), &scope, 7, 256, &layout(4), &Stamp::default()).unwrap();
         store.learn_template(&key(1), &scope, 8, 256, &layout(4), &Stamp::default()).unwrap();
-        assert!(matches!(scope.state().lookup(256, 9), Lookup::Found(_)));
+        assert!(matches!(scope.state().lookup(256, 9, 0), Lookup::Found(_)));
         store.learn_template(&key(1), &scope, 8, 256, &layout(8), &Stamp::default()).unwrap();
-        assert!(matches!(scope.state().lookup(256, 9), Lookup::Conflict));
+        assert!(matches!(scope.state().lookup(256, 9, 0), Lookup::Conflict));
         assert!(
-            matches!(scope.state().lookup(256, 7), Lookup::Found(known) if *known.layout.template() == layout(4))
+            matches!(scope.state().lookup(256, 7, 0), Lookup::Found(known) if *known.layout.template() == layout(4))
         );
-        assert!(matches!(scope.state().lookup(257, 7), Lookup::Unknown));
+        assert!(matches!(scope.state().lookup(257, 7, 0), Lookup::Unknown));
     }
 
     #[test]

@@ -38,6 +38,7 @@ mod plan;
 pub mod protobuf;
 pub mod protocol;
 pub mod record;
+mod restart;
 mod sequences;
 mod session;
 mod session_table;

@@ -2,7 +2,7 @@
 //!
 //! A page is made of snapshots, so whoever reads it holds up nobody; a shard is locked for as long as its keys take to compare.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -11,6 +11,7 @@ use crate::definitions::Mark;
 use crate::exporter_store::{ExporterStore, ScopeKey};
 use crate::options::SharedOptions;
 use crate::order::Order;
+use crate::restart::is_suspect;
 use crate::template::Template;
 
 /// A scope at one moment.
@@ -43,6 +44,8 @@ pub struct TemplateView {
     pub last_seen: u32,
     /// Whether it may be shared with other nodes.
     pub proven: bool,
+    /// Whether its port has announced others since the exporter restarted, but not this one: data for it waits.
+    pub suspect: bool,
     /// Who told this node.
     pub heard: Heard,
 }
@@ -99,8 +102,15 @@ impl ExporterStore {
     pub fn scope_view(&self, key: &ScopeKey) -> Option<ScopeView> {
         let scope = self.scope(key)?;
         let state = scope.latest();
+        let mut epochs: HashMap<u16, u32> = HashMap::new();
+        for definition in state.templates.iter().flat_map(|(_, definitions)| definitions.all()) {
+            let epoch = epochs.entry(definition.port).or_default();
+            *epoch = definition.order.epoch.max(*epoch);
+        }
+        let epochs = &epochs;
         let templates = state.templates.iter().flat_map(|(id, definitions)| {
             definitions.all().iter().map(move |definition| TemplateView {
+                suspect: is_suspect(definition.order.epoch, epochs[&definition.port]),
                 id,
                 port: definition.port,
                 order: definition.order,

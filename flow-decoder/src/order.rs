@@ -4,6 +4,8 @@
 //! datagram may reach nodes whose clocks differ; from the node's receive time where the header's clock is too far off to be
 //! believed, so that an exporter whose clock fell back is not stuck with its old layouts.
 
+use crate::restart::same_boot;
+
 /// How far a header's clock may be from the node's to be believed, ms.
 const BELIEVED_MS: u64 = 5 * 60 * 1000;
 
@@ -15,6 +17,23 @@ pub struct Order {
     /// When this was first said in that epoch, milliseconds since 1970: the header's time, or the receive time where the
     /// header's clock is more than five minutes off.
     pub time: u64,
+}
+
+impl Order {
+    /// The same place with the epoch that `other` has, where both are one boot: nodes measure it a little differently.
+    pub(crate) fn in_boot_of(self, other: &Self) -> Self {
+        Self {
+            epoch: if same_boot(self.epoch, other.epoch) { self.epoch.max(other.epoch) } else { self.epoch },
+            ..self
+        }
+    }
+
+    /// The place of what replaces `other`: behind it, whatever the clocks say.
+    pub(crate) fn after(self, other: &Self) -> Self {
+        let order = self.in_boot_of(other);
+        let next = Self { epoch: order.epoch.max(other.epoch), time: order.time.max(other.time + 1) };
+        if order.epoch > other.epoch && !same_boot(order.epoch, other.epoch) { order } else { next }
+    }
 }
 
 /// What one datagram says about its own place in the order.
@@ -69,6 +88,17 @@ mod tests {
     fn a_later_boot_wins_over_a_later_time() {
         assert!(Order { epoch: 2, time: 1 } > Order { epoch: 1, time: 9 });
         assert!(Order { epoch: 1, time: 2 } > Order { epoch: 1, time: 1 });
+    }
+
+    #[test]
+    fn what_replaces_something_is_behind_it() {
+        let order = |epoch, time| Order { epoch, time };
+        assert_eq!(order(1000, 9).after(&order(1000, 5)), order(1000, 9));
+        assert_eq!(order(1000, 5).after(&order(1000, 9)), order(1000, 10));
+        assert_eq!(order(1000, 20).after(&order(1010, 9)), order(1010, 20), "one boot, measured twice");
+        assert_eq!(order(1010, 5).after(&order(1000, 9)), order(1010, 10));
+        assert_eq!(order(5000, 5).after(&order(1000, 9)), order(5000, 5), "a later boot begins anew");
+        assert_eq!(order(1000, 20).after(&order(5000, 9)), order(5000, 20));
     }
 
     #[test]

@@ -63,6 +63,8 @@ pub(crate) struct HeldSet {
     pub(crate) payload: Box<[u8]>,
     pub(crate) source: SocketAddr,
     pub(crate) received_ns: u64,
+    /// The epoch of its exporter.
+    pub(crate) epoch: u32,
     /// What the sink calls the datagram.
     pub(crate) number: u64,
     /// Which set of its message it is, counted from 1.
@@ -85,6 +87,7 @@ impl HeldSet {
             payload,
             source,
             received_ns: 0,
+            epoch: 0,
             number: 0,
             set: 0,
             skipped: 0,

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::clock::Clock;
+use crate::data_set::MessageHeader;
 use crate::definitions::{Lookup, Mark};
 use crate::error::Reason;
 use crate::exporter_store::{ExporterStore, Learned, Scope, ScopeKey, ScopeState};
@@ -11,6 +13,7 @@ use crate::options::{Meaning, OptionsState, Said};
 use crate::order::Stamp;
 use crate::pending::HeldSet;
 use crate::plan::Plan;
+use crate::restart::{Restarts, is_suspect};
 use crate::template::{FieldSpecifier, Template, TemplateKind};
 
 /// Who sends: a scope and a source port.
@@ -38,6 +41,9 @@ pub(crate) struct Session {
     state: Arc<ScopeState>,
     /// Plans looked up in `state`, by template id, so that a data set costs no hashing.
     resolved: Vec<Known>,
+    restarts: Restarts,
+    /// Templates that were announced while it was not sure whether the exporter had restarted.
+    unsure: Vec<u16>,
 }
 
 /// A template that data of this session has come by.
@@ -58,7 +64,14 @@ pub(crate) enum Resolved {
 
 impl Session {
     pub(crate) fn new(key: SessionKey) -> Self {
-        Self { key, scope: None, state: Arc::default(), resolved: Vec::new() }
+        Self {
+            key,
+            scope: None,
+            state: Arc::default(),
+            resolved: Vec::new(),
+            restarts: Restarts::default(),
+            unsure: Vec::new(),
+        }
     }
 
     /// Takes the scope, where anything is known of it now, in place of one that is gone.
@@ -90,6 +103,58 @@ impl Session {
         &self.resolved[at].plan
     }
 
+    /// Takes a datagram's header, and gives it the epoch that its exporter is in.
+    #[inline]
+    pub(crate) fn observe(
+        &mut self,
+        store: &ExporterStore,
+        header: &MessageHeader,
+        clock: &Clock,
+        mut stamp: Stamp,
+    ) -> Stamp {
+        let before = self.restarts.epoch();
+        let (state, port) = (&self.state, self.key.port);
+        self.restarts.observe(header, clock.origin, &stamp, || state.templates.known_of(port));
+        stamp.epoch = self.restarts.epoch();
+        if stamp.epoch != before {
+            self.resolved.clear();
+        }
+        if !self.unsure.is_empty() {
+            self.settle_unsure(store, &stamp);
+        }
+        stamp
+    }
+
+    /// Now it is sure whether the exporter had restarted before the last datagram: what was announced there is announced again.
+    #[cold]
+    fn settle_unsure(&mut self, store: &ExporterStore, stamp: &Stamp) {
+        if self.restarts.is_unsure() {
+            return;
+        }
+        let mut unsure = std::mem::take(&mut self.unsure);
+        for id in unsure.drain(..) {
+            let Some(known) = self.state.announced(id, self.key.port) else { continue };
+            let template = known.layout.template().clone();
+            if let Some(scope) = &self.scope
+                && is_suspect(known.order.epoch, stamp.epoch)
+            {
+                // Known ids are not refused.
+                let _ = store.learn_template(&self.key.scope, scope, self.key.port, id, &template, stamp);
+            }
+        }
+        self.unsure = unsure;
+        self.follow();
+    }
+
+    /// Looks at the scope as in this epoch; says which it was before.
+    pub(crate) fn enter_epoch(&mut self, epoch: u32) -> u32 {
+        let before = self.restarts.set_epoch(epoch);
+        if before != epoch {
+            self.resolved.clear();
+        }
+        before
+    }
+
     /// Takes over the scope's latest state.
     pub(crate) fn follow(&mut self) {
         let Some(scope) = &self.scope else { return };
@@ -106,7 +171,7 @@ impl Session {
             Ok(at) => return Resolved::At(at),
             Err(at) => at,
         };
-        match self.state.lookup(set, self.key.port) {
+        match self.state.lookup(set, self.key.port, self.restarts.epoch()) {
             Lookup::Found(definition) => {
                 let layout = definition.layout.clone();
                 let (plan, proven) = (layout.plan().clone(), definition.is(Mark::Proven));
@@ -114,6 +179,7 @@ impl Session {
                 Resolved::At(at)
             }
             Lookup::Conflict => Resolved::Waits(Reason::TemplateConflict),
+            Lookup::Suspect => Resolved::Waits(Reason::TemplateSuspect),
             Lookup::Unknown => Resolved::Waits(Reason::NoTemplate),
         }
     }
@@ -138,12 +204,14 @@ impl Session {
     /// Lets a set of this session wait for its template, and others know of it.
     #[cold]
     pub(crate) fn hold(&self, store: &ExporterStore, set: HeldSet) {
-        let (key, template, received_ns) = (self.key.scope, set.template, set.received_ns);
+        let (key, template, epoch, received_ns) = (self.key.scope, set.template, set.epoch, set.received_ns);
         store.pending().hold(set);
         store.changes().want(&key, template, received_ns);
         // Somebody may have learnt it since this session last looked, before the set was there to be woken.
         let state = store.scope(&key).map(|scope| scope.latest());
-        if state.is_some_and(|state| matches!(state.lookup(template, self.key.port), Lookup::Found(_))) {
+        let found =
+            |state: Arc<ScopeState>| matches!(state.lookup(template, self.key.port, epoch), Lookup::Found(_));
+        if state.is_some_and(found) {
             store.pending().wake(&key, template);
         }
     }
@@ -165,12 +233,19 @@ impl Session {
         if let Some(definition) = self.state.announced(id, self.key.port)
             && definition.layout.template().kind() == kind
             && definition.layout.template().fields() == fields
+            && !is_suspect(definition.order.epoch, stamp.epoch)
         {
+            if self.restarts.is_unsure() {
+                self.unsure.push(id);
+            }
             definition.seen_at(stamp.received_s());
             definition.mark(Mark::Received);
             return Ok(Learned::Unchanged);
         }
         let template = Arc::new(Template::new(kind, fields)?);
+        if self.restarts.is_unsure() {
+            self.unsure.push(id);
+        }
         let key = &self.key.scope;
         let scope = self.scope.get_or_insert_with(|| store.scope_or_new(key, stamp.received_ns));
         let learned = store.learn_template(key, scope, self.key.port, id, &template, stamp);

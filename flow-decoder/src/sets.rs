@@ -216,6 +216,7 @@ impl Message<'_> {
         let options = &session.state().options;
         let held = HeldSet {
             received_ns: datagram.received_ns,
+            epoch: self.stamp.epoch,
             number: context.sink.datagram_number(),
             set: path.set.unwrap_or_default(),
             skipped: start - header_len,
@@ -243,6 +244,21 @@ impl Message<'_> {
         workspace: &mut Workspace,
         session: &mut Session,
         mut cursor: Cursor<'_>,
+        held: &HeldSet,
+    ) -> bool {
+        // As its exporter was then: what has restarted since does not make it wait for longer.
+        let epoch = session.enter_epoch(held.epoch);
+        let decoded = self.decode_held_in_epoch(context, workspace, session, &mut cursor, held);
+        session.enter_epoch(epoch);
+        decoded
+    }
+
+    fn decode_held_in_epoch<S: Sink>(
+        &self,
+        context: &mut Context<'_, S>,
+        workspace: &mut Workspace,
+        session: &mut Session,
+        cursor: &mut Cursor<'_>,
         held: &HeldSet,
     ) -> bool {
         let Resolved::At(at) = session.resolve(held.template) else { return false };

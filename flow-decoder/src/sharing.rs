@@ -2,7 +2,7 @@
 //!
 //! Rules of [`ExporterStore::import`], by which all nodes end with the same definitions in whichever order they hear of them:
 //! - Of two definitions of one (template id, source port) the one with the greater [`Order`] stays; of two with an equal order
-//!   the greater template. What is known and not mentioned stays: over UDP nothing is withdrawn.
+//!   the greater template. Epochs of one boot, which nodes measure a little differently, count as the later of the two. What is known and not mentioned stays: over UDP nothing is withdrawn.
 //! - What comes is checked like wire input. Nothing that is in use here makes room for it.
 //! - A scope gets one new snapshot an import, whatever the number of definitions; decoders go on meanwhile.
 
@@ -63,6 +63,9 @@ pub struct Imported {
     pub options_changed: bool,
     /// Definitions that were not taken, by template id.
     pub refused: Vec<(u16, Refused)>,
+    /// Whether a definition of this node was later than what came, but had an earlier measure of the same boot. It has the
+    /// later one now and its scope is among the changes, because others may hold the older definition for the later one.
+    pub restamped: bool,
     /// Template ids on which source ports disagree, or that have two layouts of the same order; each once, sorted.
     pub conflicts: Vec<u16>,
 }
@@ -164,6 +167,9 @@ impl ExporterStore {
         if merged {
             // Also what was not taken: data may wait for what another import has brought in the same moment.
             definitions.iter().for_each(|definition| self.pending().wake(key, definition.id));
+            if imported.restamped {
+                self.changed(key);
+            }
         } else {
             let full = definitions.iter().map(|definition| (definition.id, Refused::Full));
             imported.refused.extend(full);
@@ -214,8 +220,8 @@ impl ExporterStore {
         let ports = templates.get(*id);
         let known = ports.and_then(|ports| ports.of_port(*port));
         let same_layout = known.is_some_and(|known| known.layout.template() == template);
-        let fresh = |seen| {
-            let definition = Definition::new(*port, self.layouts().intern(template), *order, seen);
+        let fresh = |seen, order| {
+            let definition = Definition::new(*port, self.layouts().intern(template), order, seen);
             if *proven {
                 definition.mark(Mark::Proven);
             }
@@ -226,20 +232,30 @@ impl ExporterStore {
                 if *proven {
                     known.mark(Mark::Proven);
                 }
-                if *order <= known.order {
+                let order = order.in_boot_of(&known.order).max(known.order.in_boot_of(order));
+                if order == known.order {
                     return false;
                 }
-                fresh(known.seen()).marked_like(known)
+                fresh(known.seen(), order).marked_like(known)
             }
             Some(known) => {
-                if *order == known.order {
+                let (theirs, ours) = (order.in_boot_of(&known.order), known.order.in_boot_of(order));
+                if theirs == ours {
                     imported.conflicts.push(*id);
                 }
-                if (*order, template) < (known.order, known.layout.template()) {
+                if (theirs, template) < (ours, known.layout.template()) {
                     imported.older += 1;
-                    return false;
+                    if ours == known.order {
+                        return false;
+                    }
+                    // It is later, but would not be by its epoch: those who compare the two are told.
+                    imported.restamped |= known.is(Mark::Proven);
+                    let layout = known.layout.clone();
+                    let definition = Definition::new(*port, layout, ours, known.seen()).marked_like(known);
+                    templates.announce(*id, definition, limits.ports_per_template);
+                    return true;
                 }
-                fresh(seconds(order.time * 1_000_000))
+                fresh(seconds(order.time * 1_000_000), theirs)
             }
             None => {
                 let full = match ports {
@@ -256,7 +272,7 @@ impl ExporterStore {
                     imported.refused.push((*id, Refused::Full));
                     return false;
                 }
-                fresh(seconds(order.time * 1_000_000))
+                fresh(seconds(order.time * 1_000_000), *order)
             }
         };
         imported.changed += usize::from(!same_layout);

@@ -15,7 +15,7 @@ use flow_decoder::{
     ZoneId,
 };
 use rig::{Kept, RECEIVED_NS, Rig, datagram, exporter};
-use wire::{DOMAIN, EXPORT_TIME, Field, Message, field};
+use wire::{DOMAIN, EXPORT_TIME, Field, Message, UPTIME, field};
 
 const SECOND: u64 = 1_000_000_000;
 const LAYOUT: [Field; 2] = [field(1, 4), field(2, 4)];
@@ -128,7 +128,7 @@ fn a_template_that_others_have_learnt_releases_it() {
     let key = ScopeKey { zone: ZoneId(0), exporter: exporter(0).ip(), version: 9, domain: DOMAIN };
     let fields = [FieldSpecifier::iana(1, 4), FieldSpecifier::iana(2, 4)];
     let template = Arc::new(Template::new(TemplateKind::Data, fields).expect("a layout"));
-    let order = Order { epoch: 0, time: 1 };
+    let order = Order { epoch: EXPORT_TIME - UPTIME / 1000, time: 1 };
     let definitions = vec![SharedDefinition { id: 256, port: 9, order, proven: true, template }];
     rig.store.import(&key, SharedScope { definitions, ..SharedScope::default() }, RECEIVED_NS);
     assert!(rig.decoder.has_released());

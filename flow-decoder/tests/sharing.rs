@@ -14,8 +14,10 @@ use flow_decoder::{
 };
 use proptest::prelude::*;
 use rig::{RECEIVED_NS, Rig, exporter};
-use wire::{DOMAIN, EXPORT_TIME, Message, field};
+use wire::{DOMAIN, EXPORT_TIME, Message, UPTIME, field};
 
+/// When the exporter of built messages booted, seconds since 1970.
+const BOOT: u32 = EXPORT_TIME - UPTIME / 1000;
 const NOW_MS: u64 = RECEIVED_NS / 1_000_000;
 
 fn key() -> ScopeKey {
@@ -33,7 +35,7 @@ fn data(length: u16) -> Vec<u8> {
 fn shared(id: u16, port: u16, time: u64, length: u16) -> SharedDefinition {
     let fields = [FieldSpecifier::iana(1, length)];
     let template = Arc::new(Template::new(TemplateKind::Data, fields).expect("a layout"));
-    SharedDefinition { id, port, order: Order { epoch: 0, time }, proven: true, template }
+    SharedDefinition { id, port, order: Order { epoch: BOOT, time }, proven: true, template }
 }
 
 fn only(definitions: Vec<SharedDefinition>) -> SharedScope {
@@ -308,11 +310,15 @@ proptest! {
             for (node, before) in nodes.iter().zip(before) {
                 let now = definitions(node);
                 for (template, known) in before {
-                    prop_assert!(now[&template].0 >= known.0, "an older one won");
+                    let (before, now) = (known.0, now[&template].0);
+                    prop_assert!(now.time >= before.time && now.epoch >= before.epoch, "an older one won");
                 }
                 for (template, known) in now {
+                    // The boots that nodes measure are some seconds apart: it is one boot, and the time decides.
                     let latest = latest.entry(template).or_insert_with(|| known.clone());
-                    *latest = latest.clone().max(known);
+                    let epoch = latest.0.epoch.max(known.0.epoch);
+                    let of_boot = |(order, template): (Order, Arc<Template>)| (Order { epoch, ..order }, template);
+                    *latest = of_boot(latest.clone()).max(of_boot(known));
                 }
             }
         }

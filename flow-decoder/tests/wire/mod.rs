@@ -107,6 +107,12 @@ impl Message {
         self.patch32(4, ms)
     }
 
+    /// Another sequence number.
+    pub(crate) fn sequence(self, sequence: u32) -> Self {
+        let at = if self.is_v9() { 12 } else { 8 };
+        self.patch32(at, sequence)
+    }
+
     /// What the header shall say as count (v9) or length (IPFIX).
     pub(crate) fn header_says(mut self, value: u16) -> Self {
         self.header_says = Some(value);
