@@ -83,6 +83,9 @@ impl Command {
             Self::Verify(args) => {
                 let report = verify::run(&args, &stopped)?;
                 print!("{}", report.account);
+                for (node, records) in &report.nodes {
+                    println!("  {records} from node {node}");
+                }
                 print_line("verify", &report)?;
                 Ok(report.is_exact())
             }

@@ -38,8 +38,6 @@ pub struct Account {
     pub different: u64,
     /// Records that nobody sent.
     pub unexpected: u64,
-    /// Records by the node that sent them.
-    pub nodes: BTreeMap<String, u64>,
     /// How many records differ in each field.
     pub different_fields: BTreeMap<&'static str, u64>,
     /// The first faults, in words.
@@ -81,10 +79,6 @@ impl Accountant {
     /// Settles one consumed record.
     pub fn settle(&mut self, record: &FlowRecord) {
         self.account.consumed += 1;
-        match self.account.nodes.get_mut(&record.collector_node) {
-            Some(count) => *count += 1,
-            None => drop(self.account.nodes.insert(record.collector_node.clone(), 1)),
-        }
         let identity = GeneratedFlow::identity(&record.src_addr, &record.dst_addr, record.src_port);
         let (index, number) = self.workload.number_of(identity);
         let Some(found) = self.found.get_mut(index as usize).filter(|found| number < found.len) else {
@@ -167,9 +161,6 @@ impl fmt::Display for Account {
             f,
             "correct {correct}, missing {missing}, repeated {repeated}, different {different}, unexpected {unexpected}"
         )?;
-        for (node, count) in &self.nodes {
-            writeln!(f, "  {count} from node {node:?}")?;
-        }
         for (field, count) in &self.different_fields {
             writeln!(f, "  {field} differs in {count}")?;
         }

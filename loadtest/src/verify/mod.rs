@@ -6,7 +6,7 @@ mod differences;
 mod expected;
 mod framing;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
@@ -76,6 +76,8 @@ pub struct VerifyReport {
     pub bad_messages: u64,
     /// Messages left out as repeats of a batch.
     pub repeated_batches: u64,
+    /// Records by the node that published them, as their batches say; without what has no batch header.
+    pub nodes: BTreeMap<String, u64>,
     /// What the nodes say, where they were asked.
     pub cluster: Option<ClusterAccount>,
     /// Wall clock.
@@ -98,6 +100,7 @@ struct Verification {
     messages: u64,
     bad_messages: u64,
     repeated_batches: u64,
+    nodes: BTreeMap<String, u64>,
     first_fault: Option<String>,
 }
 
@@ -116,6 +119,7 @@ pub fn run(args: &VerifyArgs, stop: &dyn Fn() -> bool) -> anyhow::Result<VerifyR
         messages: 0,
         bad_messages: 0,
         repeated_batches: 0,
+        nodes: BTreeMap::new(),
         first_fault: None,
     };
     let mut last_message = Instant::now();
@@ -180,6 +184,9 @@ impl Verification {
             .decode(payload, |record| self.accountant.settle(&record))
             .map_err(|error| error.to_string())?;
         let records = self.accountant.consumed() - before;
+        if let Some(node) = header(message, "catchment-batch").and_then(node_of) {
+            *self.nodes.entry(node).or_default() += records;
+        }
         match header(message, "catchment-records") {
             Some(said) if said != records.to_string().as_bytes() => {
                 Err(format!("{records} records, its header says {}", String::from_utf8_lossy(said)))
@@ -196,10 +203,17 @@ impl Verification {
             messages: self.messages,
             bad_messages: self.bad_messages,
             repeated_batches: self.repeated_batches,
+            nodes: self.nodes,
             cluster: None,
             seconds: elapsed.as_secs_f64(),
         }
     }
+}
+
+/// The node in a batch's name, `node/incarnation/worker/number`.
+fn node_of(batch: &[u8]) -> Option<String> {
+    let name = std::str::from_utf8(batch).ok()?;
+    Some(name.rsplitn(4, '/').nth(3)?.to_owned())
 }
 
 /// The value of a message's header.
@@ -238,7 +252,7 @@ mod tests {
         for (batch, records) in records.chunks(10).enumerate() {
             let payload: Vec<u8> =
                 records.iter().flat_map(prost::Message::encode_length_delimited_to_vec).collect();
-            let name = format!("node/1/0/{batch}");
+            let name = format!("node-{}/1/0/{batch}", batch % 2);
             let headers =
                 [("catchment-batch", &*name), ("catchment-framing", "packed"), ("catchment-records", said)];
             let headers = headers.into_iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
@@ -259,6 +273,7 @@ mod tests {
         let report = verified(|_| 1, "10", "");
         assert!(report.is_exact(), "{report:?}");
         assert_eq!((report.messages, report.account.correct), (10, 100));
+        assert_eq!(report.nodes, BTreeMap::from([("node-0".to_owned(), 50), ("node-1".to_owned(), 50)]));
     }
 
     #[test]
