@@ -5,7 +5,9 @@
 pub mod binaries;
 pub mod broker;
 pub mod certificates;
+pub mod cluster;
 pub mod consumer;
+pub mod coordinator;
 pub mod datagrams;
 pub mod decoded;
 pub mod etcd;
@@ -16,6 +18,7 @@ pub mod loadtest;
 mod log;
 pub mod metrics;
 pub mod node;
+mod process;
 pub mod proxy;
 pub mod record_batch;
 mod services;

@@ -1,6 +1,6 @@
 //! What tests need that start a real service of their own: its programs, and ports that stay its own while it is down.
 
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, UdpSocket};
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
@@ -19,7 +19,7 @@ pub(crate) fn fetch(service: &str) -> Result<PathBuf> {
     Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
 }
 
-/// A port below those that the kernel gives to clients: while no service listens there, nobody else may come to have it.
+/// A port, TCP and UDP, below those that the kernel gives to clients: while no service listens there, nobody else may come to have it.
 ///
 /// # Errors
 /// Where none is free.
@@ -28,7 +28,9 @@ pub(crate) fn unused_port() -> Result<u16> {
     let first = 20_000 + (std::process::id() % 10_000) as u16;
     for _ in 0..1_000 {
         let port = first + NEXT.fetch_add(1, Ordering::Relaxed);
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        let is_unused = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+            && UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        if is_unused {
             return Ok(port);
         }
     }

@@ -8,9 +8,9 @@ use std::process::{Command, ExitStatus, Stdio};
 use anyhow::{Context as _, Result, bail};
 
 use super::Node;
-use crate::binaries::binary;
 use crate::http;
 use crate::log::Log;
+use crate::process;
 use crate::wait::until;
 
 /// A node to be started.
@@ -53,15 +53,7 @@ impl Settings {
     /// # Errors
     /// As [`Settings::new`].
     pub fn nothing(http: SocketAddr) -> Result<Self> {
-        let mut command = Command::new(binary("ingest-node")?);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        // Nothing of the surroundings may configure the node under test.
-        for (name, _) in std::env::vars_os() {
-            let text = name.to_string_lossy();
-            if text.starts_with("CATCHMENT_") && text != "CATCHMENT_SERVICES" {
-                command.env_remove(name);
-            }
-        }
+        let command = process::command("ingest-node")?;
         Ok(Self { command, wants_listener: false, http: Some(http) })
     }
 

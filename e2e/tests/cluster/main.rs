@@ -2,4 +2,6 @@
 //!
 //! One test program, so that all tests run beside each other; each has ports, an etcd and a topic of its own.
 
+mod coordinator;
 mod etcd;
+mod spreading;
