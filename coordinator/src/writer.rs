@@ -16,7 +16,7 @@ use tracing::warn;
 
 use crate::keys::Key;
 use crate::kv::{Change, Expect, KvError, MAX_CALL_BYTES, MAX_CHANGES};
-use crate::limits::Bucket;
+use crate::limits::{Bucket, Rate};
 use crate::scope::ScopeId;
 use crate::store::Shared;
 use crate::view::{Entry, Part, Queued, State, Stored};
@@ -99,11 +99,11 @@ struct Put {
 
 /// Writes until it is dropped.
 pub(crate) async fn run(shared: Arc<Shared>) {
-    let rate = shared.options.limits.transactions;
-    let mut pace = Bucket::full(rate, Instant::now());
+    let mut pace = Bucket::full(share(&shared), Instant::now());
     let mut delay = RETRY_MIN;
     loop {
         shared.reachable().await;
+        let rate = share(&shared);
         let Some(urgency) = next_class(&shared) else {
             shared.writer.idle.notify_waiters();
             shared.writer.some.notified().await;
@@ -125,6 +125,13 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             }
         }
     }
+}
+
+/// What this replica may write: the limit is the cluster's, whichever replicas a flood arrives at.
+fn share(shared: &Shared) -> Rate {
+    let Rate { burst, per_second } = shared.options.limits.transactions;
+    let replicas = u32::try_from(shared.mirror.lock().replicas.len()).unwrap_or(u32::MAX).max(1);
+    Rate { burst: (burst / replicas).max(1), per_second: (per_second / replicas).max(1) }
 }
 
 /// Waits until nothing waits to be written, or the store does not answer.

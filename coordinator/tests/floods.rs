@@ -119,6 +119,28 @@ async fn flood(kv: &Kv) {
 }
 
 #[tokio::test]
+async fn the_limit_is_the_clusters() {
+    let kv = Kv::Memory(Memory::new());
+    let stores = [replica(&kv, "a").await, replica(&kv, "b").await, replica(&kv, "c").await];
+    until("they know of one another", || stores.iter().all(|store| store.mirror().replicas().len() == 3))
+        .await;
+    let attackers: Vec<_> = stores.iter().map(coordinator::Store::exchange).collect();
+    let written = || stores.iter().map(|store| store.counted().template_transactions).sum::<u64>();
+    let (began, before) = (Instant::now(), written());
+    let mut spoofed = 1_000_000;
+    while began.elapsed() < Duration::from_secs(3) {
+        for attacker in &attackers {
+            attacker.learned(&[scope(spoofed, 256, 3, 1)], Standing::Open);
+            spoofed += 1;
+        }
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    let written = written() - before;
+    // The first ten, or the four that each had before it knew of the others, are the burst.
+    assert!(written as f64 <= 10.0 * began.elapsed().as_secs_f64() + 13.0, "{written} transactions");
+}
+
+#[tokio::test]
 async fn one_exporter_cannot_take_the_turn_of_the_others() {
     let store = replica(&Kv::Memory(Memory::new()), "a").await;
     let node = Node::join(&store, None).await;
