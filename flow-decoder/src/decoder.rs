@@ -72,6 +72,11 @@ impl Decoder {
         &self.store
     }
 
+    /// Changes the settings, for all datagrams from now on.
+    pub fn set_options(&mut self, options: DecoderOptions) {
+        self.options = options;
+    }
+
     /// What has been counted since the decoder was made.
     pub fn statistics(&self) -> &Statistics {
         &self.statistics

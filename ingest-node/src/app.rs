@@ -1,16 +1,22 @@
 //! `ingest-node run`: open everything, read until told to stop, drain, give the account.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use catchment_serving::grpc::OpenError;
 use catchment_serving::logging::Logging;
 use catchment_serving::{Signal, Signals, http};
+use tokio::net::TcpListener;
+use udp_receiver::{Holders, Protocol, holders_of};
 
 use crate::cli::Cli;
 use crate::config::{ConfigErrors, Loaded, Origin, Problem};
+use crate::control::ControlPort;
 use crate::ledger::Ledger;
+use crate::live::Refused;
 use crate::node::{Node, Prepared};
 use crate::state::{Saver, StateDir};
 
@@ -48,15 +54,20 @@ pub fn run(cli: &Cli, loaded: &Loaded) -> anyhow::Result<()> {
 async fn serve(cli: &Cli, loaded: &Loaded, prepared: Prepared, logging: Logging) -> anyhow::Result<Ledger> {
     let mut signals = Signals::open().context("cannot watch for signals")?;
     let config = &loaded.config;
-    let node = Arc::new(Node::open(loaded.clone(), prepared, logging)?);
-    let listener = http::bind(config.node.http).await?;
+    let grpc = ControlPort::open(config).await.map_err(|error| match error {
+        OpenError::Port { address, error } => taken("node.grpc", address, error),
+        OpenError::Tls { .. } => error.into(),
+    })?;
+    let node = Arc::new(Node::open(loaded.clone(), cli.sources(), prepared, logging)?);
+    let listener = bind("node.http", config.node.http).await?;
     tracing::info!(address = %listener.local_addr()?, "serving http");
     tokio::spawn(http::serve(listener, node.clone()));
     if let Some(address) = config.health.listen {
-        let listener = http::bind(address).await?;
+        let listener = bind("health.listen", address).await?;
         tracing::info!(address = %listener.local_addr()?, "serving probes");
         tokio::spawn(http::serve_probes(listener, node.clone()));
     }
+    let grpc = ControlPort::serve(grpc, &node);
     tokio::spawn(upkeep(node.clone()));
     node.start().context("cannot start a worker thread")?;
 
@@ -65,13 +76,14 @@ async fn serve(cli: &Cli, loaded: &Loaded, prepared: Prepared, logging: Logging)
             drain = node.drain_begun() => break drain,
             signal = signals.next() => match signal {
                 Signal::Terminate | Signal::Interrupt => { node.begin_drain(signal.name()); }
-                Signal::Reload => reload(cli, &node),
+                Signal::Reload => reload(&node),
             },
             () = node.output().closed() => { node.begin_drain("the reader of the output has left"); }
         }
     };
     let draining = node.clone();
     tokio::task::spawn_blocking(move || draining.drain(&drain)).await?;
+    grpc.stop().await;
     Ok(node.status().ledger)
 }
 
@@ -91,14 +103,26 @@ fn remember(loaded: &Loaded, prepared: &Prepared) -> anyhow::Result<Option<Saver
     saver.map(Some).context("cannot start a thread")
 }
 
-/// Takes over what can change without a restart from the same file, environment and arguments.
-fn reload(cli: &Cli, node: &Node) {
-    match cli.load_config() {
-        Err(error) => tracing::error!("configuration not reloaded: {error}"),
-        Ok(loaded) => match node.reload(loaded) {
-            Ok(()) => tracing::info!("configuration reloaded"),
-            Err(refused) => tracing::warn!("configuration not reloaded: {refused}"),
-        },
+/// Opens an HTTP port.
+async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| taken(key, address, error))
+}
+
+/// Why a TCP port could not be had: the key, and who has it.
+fn taken(key: &str, address: SocketAddr, error: io::Error) -> anyhow::Error {
+    if error.kind() == io::ErrorKind::AddrInUse {
+        let holders = holders_of(Protocol::Tcp, address);
+        return anyhow::anyhow!("{key}: tcp {address} is in use by {}", Holders(&holders));
+    }
+    anyhow::Error::new(error).context(format!("{key}: tcp {address}"))
+}
+
+/// Takes over what has changed in the node's own file.
+fn reload(node: &Node) {
+    match node.reload() {
+        Ok(_) => tracing::info!("configuration reloaded"),
+        Err(refused @ Refused::Wrong(_)) => tracing::error!("configuration not reloaded: {refused}"),
+        Err(refused @ Refused::RestartNeeded(_)) => tracing::warn!("configuration not reloaded: {refused}"),
     }
 }
 
@@ -112,7 +136,7 @@ async fn upkeep(node: Arc<Node>) {
 
 /// The account at exit, on standard error: one JSON line for programs, one for people.
 fn report(ledger: &Ledger) {
-    let mut stderr = std::io::stderr().lock();
+    let mut stderr = io::stderr().lock();
     let json = serde_json::json!({ "ledger": ledger });
     // Nobody is left to tell when standard error is closed.
     let _ = writeln!(stderr, "{json}\n{ledger}");

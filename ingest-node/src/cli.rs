@@ -68,9 +68,14 @@ impl Cli {
     ///
     /// As [`Config::load`].
     pub fn load_config(&self) -> Result<Loaded, ConfigErrors> {
+        Config::load(&self.sources())
+    }
+
+    /// Where the configuration of this command line comes from.
+    pub fn sources(&self) -> Sources {
         // An empty CATCHMENT_CONFIG is none: a container cannot unset what its image sets.
         let file = self.config.clone().filter(|path| !path.as_os_str().is_empty());
-        Config::load(&Sources::of_process(file, self.set.clone()))
+        Sources::of_process(file, self.set.clone())
     }
 }
 

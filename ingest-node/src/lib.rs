@@ -23,3 +23,4 @@ pub mod shared_scope;
 pub mod source;
 pub mod state;
 pub mod status;
+pub mod tail;

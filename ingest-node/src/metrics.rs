@@ -3,6 +3,7 @@
 //! Nothing on the data path touches a metric: a scrape draws the counters from the same snapshot as the ledger. Only the
 //! processing time is recorded as it happens, once a read. docs/metrics.md is this table; a test holds it to that.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use flow_decoder::{Protocol, Reason, Stream};
@@ -10,6 +11,7 @@ use metrics::{Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedS
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use crate::ledger::DropReason;
+use crate::source::ExporterLoad;
 use crate::status::Status;
 
 /// How a metric behaves.
@@ -41,7 +43,7 @@ pub struct Metric {
     pub name: &'static str,
     /// How it behaves.
     pub kind: Kind,
-    /// Its labels; their values are closed sets, or the configured listeners.
+    /// Its labels; their values are closed sets, or the configured listeners, or bounded in number.
     pub labels: &'static [&'static str],
     /// What it says.
     pub help: &'static str,
@@ -97,6 +99,13 @@ metrics! {
     PANICS = Counter "catchment_worker_panics_total" ["source"] "Panics of worker threads; each cost the datagrams of one read.";
     STATE_SAVES = Counter "catchment_state_saves_total" ["outcome"] "Files of what is known of exporters written to `state.dir` (`done`), or not (`failed`).";
     STATE_SAVED = Gauge "catchment_state_saved_time_seconds" [] "When the last one was written, seconds since 1970; 0: none yet.";
+    GRPC_CALLS = Counter "catchment_grpc_calls_total" ["method", "outcome"] "Calls of `NodeControl`: `answered`, or `refused` for their arguments or because of what the node is doing.";
+    TAIL_READERS = Gauge "catchment_tail_readers" [] "Who tails records now.";
+    TAIL_RECORDS = Counter "catchment_tail_records_total" [] "Records sent to readers of `Tail`.";
+    TAIL_LOST = Counter "catchment_tail_lost_total" ["reason"] "Records that readers of `Tail` lost, and nobody else: `slow` passed the filter and were not read in time, `unseen` came faster than the filter may look.";
+    EXPORTER_DATAGRAMS = Counter "catchment_exporter_datagrams_total" ["zone", "exporter"] "Datagrams of the exporters with the most records; as many exporters as `metrics.top_exporters` says.";
+    EXPORTER_BYTES = Counter "catchment_exporter_bytes_total" ["zone", "exporter"] "UDP payload octets of these exporters.";
+    EXPORTER_RECORDS = Counter "catchment_exporter_records_total" ["zone", "exporter"] "Records of all streams decoded from these exporters.";
     SPOOL_BYTES = Gauge "catchment_spool_bytes" [] "Octets on disk. 0: this release has no spool.";
     SPOOL_RECORDS = Gauge "catchment_spool_records" ["stream"] "Records on disk. 0: this release has no spool.";
 }
@@ -144,7 +153,7 @@ impl Metrics {
         let builder = PrometheusBuilder::new().set_buckets_for_metric(matcher, PROCESSING_BUCKETS);
         let recorder = builder.expect("the list of buckets is not empty").build_recorder();
         let handle = recorder.handle();
-        for metric in ALL {
+        for metric in ALL.iter().filter(|metric| !metric.labels.contains(&"exporter")) {
             let (name, help) = (KeyName::from(metric.name), SharedString::const_str(metric.help));
             match metric.kind {
                 Kind::Counter => recorder.describe_counter(name, None, help),
@@ -168,7 +177,9 @@ impl Metrics {
     /// Prometheus' text format.
     pub fn render(&self, status: &Status) -> String {
         self.draw(status);
-        self.handle.render()
+        let mut text = self.handle.render();
+        exporters(&mut text, &status.exporters);
+        text
     }
 
     fn draw(&self, status: &Status) {
@@ -181,6 +192,14 @@ impl Metrics {
         self.counter(STATE_SAVES, ["failed".into()], status.saves.failed);
         self.gauge(STATE_SAVED, [], status.saves.last_seconds);
         self.gauge(SPOOL_BYTES, [], 0.0);
+        for calls in &status.calls {
+            self.counter(GRPC_CALLS, [calls.method.into(), "answered".into()], calls.answered);
+            self.counter(GRPC_CALLS, [calls.method.into(), "refused".into()], calls.refused);
+        }
+        self.gauge(TAIL_READERS, [], status.tail.readers as f64);
+        self.counter(TAIL_RECORDS, [], status.tail.records);
+        self.counter(TAIL_LOST, ["slow".into()], status.tail.lost);
+        self.counter(TAIL_LOST, ["unseen".into()], status.tail.unseen);
         self.draw_sources(status);
         self.draw_ledger(status);
     }
@@ -264,6 +283,25 @@ impl Metrics {
     }
 }
 
+/// Adds the series of exporters. The recorder would keep each for as long as the process runs; these come and go, so that
+/// there are never more than asked for.
+fn exporters(text: &mut String, exporters: &[ExporterLoad]) {
+    let mut series = |metric: Metric, value: fn(&ExporterLoad) -> u64| {
+        let (name, help) = (metric.name, metric.help);
+        // Writing into a string cannot fail.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {}", metric.kind.as_str());
+        for load in exporters {
+            // Neither a zone nor an address has a character that would have to be quoted.
+            let ExporterLoad { zone, exporter, .. } = load;
+            let _ = writeln!(text, "{name}{{zone=\"{zone}\",exporter=\"{exporter}\"}} {}", value(load));
+        }
+        text.push('\n');
+    };
+    series(EXPORTER_DATAGRAMS, |load| load.datagrams);
+    series(EXPORTER_BYTES, |load| load.bytes);
+    series(EXPORTER_RECORDS, |load| load.records);
+}
+
 static METADATA: Metadata<'static> = Metadata::new(module_path!(), Level::INFO, None);
 
 /// A series: the metric's label names with these values.
@@ -279,6 +317,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
+    use crate::control::Calls;
 
     /// docs/metrics.md, generated.
     fn page() -> String {
@@ -292,13 +331,16 @@ mod tests {
             let (kind, labels) = (metric.kind.as_str(), labels.join(", "));
             page.push_str(&format!("| `{}` | {kind} | {labels} | {} |\n", metric.name, metric.help));
         }
-        page.push_str("\nLabel values are closed sets, but for `listener` (the configured addresses):\n\n");
+        page.push_str("\nLabel values are closed sets, but for `listener` (the configured addresses), `zone` and `exporter`\n(bounded by `metrics.top_exporters`):\n\n");
         let reasons: Vec<_> = Reason::ALL.iter().map(|reason| format!("`{}`", reason.label())).collect();
         let drops: Vec<_> = DropReason::ALL.iter().map(|reason| format!("`{}`", reason.label())).collect();
         let streams: Vec<_> = Stream::ALL.iter().map(|stream| format!("`{}`", stream.label())).collect();
         let protocols: Vec<_> =
             Protocol::ALL.iter().map(|protocol| format!("`{}`", protocol.label())).collect();
         page.push_str(&format!("- `stream`: {}\n", streams.join(", ")));
+        let methods: Vec<_> =
+            Calls::default().counts().iter().map(|calls| format!("`{}`", calls.method)).collect();
+        page.push_str(&format!("- `method`: {}\n", methods.join(", ")));
         page.push_str(&format!("- `protocol`: {}\n", protocols.join(", ")));
         page.push_str(&format!(
             "- `reason` of datagrams, sets and `catchment_malformed_total`: {}\n",
@@ -328,6 +370,10 @@ mod tests {
             ALL.iter().map(|metric| format!("{} {}", metric.name, metric.kind.as_str())).collect();
         assert_eq!(served, defined.iter().map(String::as_str).collect());
         assert!(text.contains("catchment_datagrams_received_total{listener=\"[::]:2055\"} 7"), "{text}");
+        assert!(
+            text.contains("catchment_exporter_records_total{zone=\"\",exporter=\"192.0.2.1\"} 14\n"),
+            "{text}"
+        );
         assert!(
             text.contains("catchment_source_processing_seconds_bucket{source=\"flow\",le=\"0.00001\"} 1"),
             "{text}"

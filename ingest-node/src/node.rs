@@ -12,16 +12,17 @@ use catchment_serving::logging::Logging;
 use flow_decoder::Statistics;
 use tokio::sync::watch;
 
-use crate::config::{Config, Loaded, LogLevel};
-use crate::control::messages;
+use crate::config::{Config, Loaded, LogLevel, Sources};
+use crate::control::{Calls, messages};
 use crate::flow::{FlowSource, Known};
 use crate::ledger::Ledger;
-use crate::live::{LiveConfig, Refused};
+use crate::live::{Change, LiveConfig, Refused};
 use crate::metrics::Metrics;
 use crate::output::{Origin, Output};
-use crate::source::{RestartNeeded, Source, UnknownSource};
+use crate::source::{ExporterLoad, Source, UnknownSource};
 use crate::state::Saves;
 use crate::status::{Complaints, Parts, Session, SessionState, SourceStatus, Status};
+use crate::tail::Tails;
 
 /// A node that runs.
 pub struct Node {
@@ -38,6 +39,8 @@ pub struct Node {
     sources: Vec<Arc<dyn Source>>,
     flow: Arc<FlowSource>,
     saves: Arc<Saves>,
+    tails: Arc<Tails>,
+    calls: Calls,
 }
 
 /// What there is of a node before its sockets.
@@ -82,15 +85,21 @@ impl Node {
     ///
     /// # Errors
     /// Where the output cannot be opened or a port cannot be had.
-    pub fn open(loaded: Loaded, prepared: Prepared, logging: Logging) -> anyhow::Result<Self> {
+    pub fn open(
+        loaded: Loaded,
+        sources: Sources,
+        prepared: Prepared,
+        logging: Logging,
+    ) -> anyhow::Result<Self> {
         let config = &loaded.config;
         let started = SystemTime::now();
         let id: Arc<str> = config.node.id.as_str().into();
         let incarnation = started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         let output = Output::open(config, Origin { node: id.clone(), incarnation })?;
         let metrics = Metrics::new();
-        let flow =
-            Arc::new(FlowSource::open(config, &prepared.known, &output, &metrics.batch_times("flow"))?);
+        let tails = Arc::new(Tails::default());
+        let times = metrics.batch_times("flow");
+        let flow = Arc::new(FlowSource::open(config, &prepared.known, &output, &tails, &times)?);
         for listener in flow.listeners() {
             tracing::info!(address = %listener.address, receive_buffer = listener.receive_buffer, "listening");
         }
@@ -109,12 +118,14 @@ impl Node {
             drain: watch::Sender::new(None),
             session: Mutex::new(Session { state, since: started }),
             complaints: Mutex::default(),
-            live: LiveConfig::new(loaded, logging),
+            live: LiveConfig::new(loaded, sources, logging),
             metrics,
             output,
             sources: vec![flow.clone()],
             flow,
             saves: prepared.saves,
+            tails,
+            calls: Calls::default(),
         })
     }
 
@@ -149,6 +160,16 @@ impl Node {
     /// The flow source, for what only it has: exporters, templates, records to tail.
     pub fn flow(&self) -> &Arc<FlowSource> {
         &self.flow
+    }
+
+    /// Who tails records.
+    pub fn tails(&self) -> &Arc<Tails> {
+        &self.tails
+    }
+
+    /// Calls of its gRPC service.
+    pub fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     /// The names of all sources.
@@ -233,12 +254,20 @@ impl Node {
         self.live.set_log_level(level);
     }
 
-    /// Takes over what has changed in the node's own file, environment and arguments.
+    /// Takes over what has changed in the node's own file.
     ///
     /// # Errors
-    /// The keys that need a restart; then nothing has changed.
-    pub fn reload(&self, loaded: Loaded) -> Result<(), Refused> {
-        self.live.replace(loaded, |config| self.apply(config))
+    /// Why not, with line and key; then nothing has changed.
+    pub fn reload(&self) -> Result<Change, Refused> {
+        self.live.reload(|config| self.apply(config))
+    }
+
+    /// Lays a document above all other configuration until the node ends.
+    ///
+    /// # Errors
+    /// As [`Node::reload`].
+    pub fn set_own_config(&self, yaml: &str) -> Result<Change, Refused> {
+        self.live.set_own(yaml, |config| self.apply(config))
     }
 
     /// Whether the node could take over a configuration of the cluster; changes nothing.
@@ -246,7 +275,7 @@ impl Node {
     /// # Errors
     /// Why not, with line and key.
     pub fn check_cluster_config(&self, yaml: &str) -> Result<(), String> {
-        self.live.check_cluster(yaml).map_err(|refused| refused.to_string())
+        self.live.check_cluster(yaml).map(drop).map_err(|refused| refused.to_string())
     }
 
     /// Takes over a configuration of the cluster, above the node's file and below its environment and arguments.
@@ -255,7 +284,9 @@ impl Node {
     /// As [`Node::check_cluster_config`]; then nothing has changed.
     pub fn set_cluster_config(&self, revision: u64, yaml: &str) -> Result<(), String> {
         let applied = self.live.set_cluster(revision, yaml, |config| self.apply(config));
-        applied.map_err(|refused| refused.to_string())
+        applied
+            .map(|_| tracing::info!(revision, "configuration of the cluster taken over"))
+            .map_err(|refused| refused.to_string())
     }
 
     /// The configuration in force.
@@ -264,8 +295,10 @@ impl Node {
     }
 
     /// Gives a changed configuration to all parts.
-    fn apply(&self, config: &Config) -> Result<(), RestartNeeded> {
-        self.sources.iter().try_for_each(|source| source.set_config(config))
+    fn apply(&self, config: &Config) {
+        for source in &self.sources {
+            source.set_config(config);
+        }
     }
 
     /// Notes that the session with the cluster has begun or ended.
@@ -315,6 +348,9 @@ impl Node {
             output,
             replaced_producers: self.output.replaced_producers(),
             saves: self.saves.counts(),
+            calls: self.calls.counts(),
+            tail: self.tails.counts(),
+            exporters: self.top(self.live.loaded().config.metrics.top_exporters),
             sources,
         }
     }
@@ -331,10 +367,23 @@ impl Node {
 
     /// What each exporter has sent since the node started, those with the most records first, at most `most`.
     pub fn top_exporters(&self, most: usize) -> Vec<v1::ExporterLoad> {
+        self.top(most).iter().map(messages::load).collect()
+    }
+
+    /// Its listeners with what they received, as it tells others.
+    pub fn listener_messages(&self) -> Vec<v1::Listener> {
+        let listeners = |source: &Arc<dyn Source>| {
+            let inputs = source.statistics().inputs;
+            inputs.iter().map(|input| messages::listener(source.name(), input)).collect::<Vec<_>>()
+        };
+        self.sources.iter().flat_map(listeners).collect()
+    }
+
+    fn top(&self, most: usize) -> Vec<ExporterLoad> {
         let mut loads: Vec<_> = self.sources.iter().flat_map(|source| source.exporters()).collect();
         loads.sort_unstable_by(|a, b| b.records.cmp(&a.records).then(b.datagrams.cmp(&a.datagrams)));
         loads.truncate(most);
-        loads.iter().map(messages::load).collect()
+        loads
     }
 
     fn complaints(&self) -> Complaints {

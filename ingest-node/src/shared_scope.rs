@@ -290,7 +290,8 @@ fn layout_message(template: &Template) -> v1::Layout {
     v1::Layout { kind: kind.into(), fields: template.fields().iter().map(field).collect() }
 }
 
-fn options_messages(options: &SharedOptions) -> Vec<v1::OptionsEntry> {
+/// What options data said.
+pub fn options_messages(options: &SharedOptions) -> Vec<v1::OptionsEntry> {
     let entry = |kind: Kind, id, learnt: Learnt| v1::OptionsEntry {
         kind: kind.into(),
         id,

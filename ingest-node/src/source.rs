@@ -29,11 +29,9 @@ pub trait Source: Send + Sync {
     /// Reads again.
     fn resume(&self);
 
-    /// Takes over changed settings without a restart.
-    ///
-    /// # Errors
-    /// The keys that cannot change while it runs; then nothing has changed.
-    fn set_config(&self, config: &Config) -> Result<(), RestartNeeded>;
+    /// Takes over changed settings without a restart. Only keys of [`LIVE`](crate::live::keys::LIVE) differ from those it was
+    /// made with.
+    fn set_config(&self, config: &Config);
 
     /// What it has counted.
     fn statistics(&self) -> SourceStatistics;
@@ -46,14 +44,6 @@ pub trait Source: Send + Sync {
 
     /// Reads until its inputs are idle or the deadline comes, hands over what is open, and ends. Returns when it has.
     fn drain(&self, deadline: Instant);
-}
-
-/// Settings that a running source cannot take over.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("needs a restart to take effect: {}", .keys.join(", "))]
-pub struct RestartNeeded {
-    /// The keys.
-    pub keys: Vec<&'static str>,
 }
 
 /// A name that no source has.
@@ -98,6 +88,8 @@ pub struct ExporterLoad {
     pub bytes: u64,
     /// Records decoded from them.
     pub records: u64,
+    /// When the last of them was received, nanoseconds since 1970.
+    pub last_seen_ns: u64,
 }
 
 /// What a source has counted since it was made.

@@ -6,10 +6,12 @@ use std::time::SystemTime;
 pub use catchment_serving::http::{Health, HealthStatus, Liveness};
 use serde::Serialize;
 
+use crate::control::CallCounts;
 use crate::ledger::Ledger;
 use crate::output::OutputHealth;
-use crate::source::{SourceHealth, SourceStatistics};
+use crate::source::{ExporterLoad, SourceHealth, SourceStatistics};
 use crate::state::SaveCounts;
+use crate::tail::TailCounts;
 
 /// A snapshot of the node.
 #[derive(Clone, Debug, Serialize)]
@@ -35,6 +37,13 @@ pub struct Status {
     pub replaced_producers: u64,
     /// What became of saves to `state.dir`.
     pub saves: SaveCounts,
+    /// Calls of its gRPC service.
+    pub calls: Vec<CallCounts>,
+    /// Records for people who look on.
+    pub tail: TailCounts,
+    /// The exporters with the most records.
+    #[serde(skip)]
+    pub exporters: Vec<ExporterLoad>,
     /// Each source.
     pub sources: Vec<SourceStatus>,
 }
@@ -154,6 +163,16 @@ impl Status {
             },
             replaced_producers: 0,
             saves: SaveCounts::default(),
+            calls: crate::control::Calls::default().counts(),
+            tail: TailCounts::default(),
+            exporters: vec![ExporterLoad {
+                zone: "".into(),
+                exporter: [192, 0, 2, 1].into(),
+                datagrams: 7,
+                bytes: 700,
+                records: 14,
+                last_seen_ns: 1,
+            }],
             sources: vec![SourceStatus { name: "flow", health, statistics }],
         }
     }

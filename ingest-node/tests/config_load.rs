@@ -65,6 +65,7 @@ fn later_sources_win_key_by_key() {
             ("CATCHMENT_KAFKA__QUEUE_AGE".to_owned(), "3s".to_owned()),
         ],
         set: vec!["kafka.topic=argument".to_owned()],
+        ..Sources::default()
     })
     .expect("right");
     let kafka = &loaded.config.kafka;
@@ -89,7 +90,7 @@ fn all_problems_of_a_file_are_reported_in_its_order() {
             "node.yaml:3:1: kafak: unknown key; did you mean `kafka`?",
             "node.yaml:6:3: kafka.brokres: unknown key; did you mean `kafka.brokers`?",
             "node.yaml:7:16: kafka.queue_bytes: expected a size such as 64MiB, 64MB or a number of bytes, found \"64 apples\"",
-            "node.yaml:9:3: kafka.topic: set twice in this file; the first is at node.yaml:8:3",
+            "node.yaml:9:3: kafka.topic: set twice; the first is at node.yaml:8:3",
             "node.yaml:10:12: kafka.framing: expected one of packed list single single-delimited, found \"boxed\"",
             "node.yaml:12:8: batch.age: \"5\": has no unit: expected a duration such as 500ms, 2s or 1h30m",
         ]

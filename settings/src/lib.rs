@@ -1,7 +1,7 @@
-//! Configuration: YAML file < environment < `--set`, into types that cannot be wrong.
+//! Configuration: YAML file < cluster < environment < `--set`, into types that cannot be wrong.
 //!
 //! ```text
-//!  file --yaml--> tree --overlay (environment, --set)--> tree --section!--> model --resolve, check--> Loaded
+//!  file, layers --yaml--> tree --overlay (environment, --set)--> tree --section!--> model --resolve, check--> Loaded
 //! ```
 //!
 //! - A program declares every key once, with [`section!`] and [`choice!`]; unknown keys and their suggestions,
@@ -36,7 +36,7 @@ mod yaml;
 pub use address::{Endpoint, HostPort, Prefix};
 pub use catalogue::{Catalogue, Key, Status};
 pub use host::{check_readable, host_name, secret_from_file};
-pub use load::{Configuration, Loaded, Sources};
+pub use load::{Configuration, Layer, Loaded, Place, Sources};
 pub use names::{Label, Secret};
 pub use origin::{ConfigErrors, Origin, Problem};
 pub use program::Program;

@@ -1,8 +1,13 @@
-//! From the three sources to a configuration.
+//! From the sources to a configuration.
+//!
+//! ```text
+//! file < cluster < environment < --set < set over grpc
+//! ```
 
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::catalogue::Catalogue;
 use crate::origin::{ConfigErrors, Origin, Problem};
@@ -23,6 +28,69 @@ pub struct Sources {
     pub env: Vec<(String, String)>,
     /// The arguments of `--set`, as `KEY=VALUE`.
     pub set: Vec<String>,
+    /// Documents that came over the network while the process ran, those that win last.
+    pub layers: Vec<Layer>,
+}
+
+/// A configuration document that is no file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// Where it comes from. It decides what it is laid over.
+    pub place: Place,
+    /// YAML.
+    pub text: String,
+}
+
+/// Where a document comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A file.
+    File(Arc<Path>),
+    /// The cluster: above the file, below environment and arguments.
+    Cluster {
+        /// Its revision; 0 where it has none yet.
+        revision: u64,
+    },
+    /// A person, over gRPC: above everything, until the process ends.
+    Control,
+}
+
+impl Place {
+    /// A position in the document; line and column count from 1.
+    pub(crate) fn at(&self, line: usize, column: usize) -> Origin {
+        match self {
+            Self::File(path) => Origin::File { path: path.clone(), line, column },
+            Self::Cluster { revision } => Origin::Cluster { revision: *revision, line, column },
+            Self::Control => Origin::Control { line, column },
+        }
+    }
+}
+
+impl Layer {
+    /// The keys that are set in it, each with its place, in the order of the keys.
+    ///
+    /// # Errors
+    /// What is wrong with the document by itself.
+    pub fn keys<C: Configuration>(&self) -> Result<BTreeMap<String, Origin>, ConfigErrors> {
+        let mut reading = Reading::new(Catalogue::of::<C>());
+        let tree = self.tree(&mut reading.problems).unwrap_or_else(Node::empty);
+        C::default().read(&tree, "", None, &mut reading);
+        if !reading.problems.is_empty() {
+            return Err(ConfigErrors::Invalid(reading.problems));
+        }
+        // A list of sections is one key.
+        reading.origins.retain(|key, _| !key.contains('['));
+        Ok(reading.origins)
+    }
+
+    fn tree(&self, problems: &mut Vec<Problem>) -> Option<Node> {
+        if self.text.len() as u64 > LARGEST_FILE {
+            let what = "larger than 4 MiB: this is no configuration".to_owned();
+            problems.push(Problem { origin: self.place.at(1, 1), key: String::new(), what });
+            return None;
+        }
+        yaml::parse(&self.place, &self.text, problems)
+    }
 }
 
 impl Sources {
@@ -32,7 +100,7 @@ impl Sources {
         let env = std::env::vars_os().map(|(name, value)| (text(name), text(value)));
         let mut env: Vec<_> = env.filter(|(name, _)| name.starts_with(overlay::PREFIX)).collect();
         env.sort();
-        Sources { file, env, set }
+        Sources { file, env, set, layers: Vec::new() }
     }
 }
 
@@ -73,6 +141,9 @@ impl<C: Configuration> Loaded<C> {
         if let Some(path) = &sources.file {
             tree = read_file(path, &mut reading.problems)?.unwrap_or(tree);
         }
+        let (over, below): (Vec<_>, Vec<_>) =
+            sources.layers.iter().partition(|layer| layer.place == Place::Control);
+        lay(&mut tree, &below, &mut reading.problems);
         let mut foreign = Vec::new();
         for (name, value) in &sources.env {
             let owner = overlay::environment(&mut tree, &catalogue, name, value);
@@ -81,6 +152,7 @@ impl<C: Configuration> Loaded<C> {
         for argument in &sources.set {
             overlay::argument(&mut tree, &catalogue, argument, &mut reading.problems);
         }
+        lay(&mut tree, &over, &mut reading.problems);
 
         let mut config = C::default();
         config.read(&tree, "", None, &mut reading);
@@ -112,12 +184,20 @@ fn left_to_others(foreign: &[(&'static Program, &str)]) -> Vec<Problem> {
     PROGRAMS.iter().filter_map(warning).collect()
 }
 
+/// Lays documents over `tree`, the later ones over the earlier.
+fn lay(tree: &mut Node, layers: &[&Layer], problems: &mut Vec<Problem>) {
+    for over in layers.iter().filter_map(|layer| layer.tree(problems)) {
+        tree.lay(over);
+    }
+}
+
 fn read_file(path: &Path, problems: &mut Vec<Problem>) -> Result<Option<Node>, ConfigErrors> {
     let unreadable = |source| ConfigErrors::Unreadable { path: path.to_owned(), source };
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(unreadable)?;
     file.take(LARGEST_FILE + 1).read_to_end(&mut bytes).map_err(unreadable)?;
-    let at = |line, column| Origin::File { path: path.into(), line, column };
+    let place = Place::File(path.into());
+    let at = |line, column| place.at(line, column);
     let mut refuse = |origin, what: &str| {
         problems.push(Problem { origin, key: String::new(), what: what.to_owned() });
         Ok(None)
@@ -126,7 +206,7 @@ fn read_file(path: &Path, problems: &mut Vec<Problem>) -> Result<Option<Node>, C
         return refuse(at(1, 1), "larger than 4 MiB: this is no configuration file");
     }
     match std::str::from_utf8(&bytes) {
-        Ok(text) => Ok(yaml::parse(path, text, problems)),
+        Ok(text) => Ok(yaml::parse(&place, text, problems)),
         Err(error) => {
             let before = String::from_utf8_lossy(&bytes[..error.valid_up_to()]);
             let line = before.matches('\n').count() + 1;
@@ -136,13 +216,15 @@ fn read_file(path: &Path, problems: &mut Vec<Problem>) -> Result<Option<Node>, C
     }
 }
 
-/// Problems are shown in the order of the file, then of the environment, then of the command line.
+/// Problems are shown in the order of the sources, inside of a document by position.
 fn rank(origin: &Origin) -> (u8, usize, usize) {
     match origin {
         Origin::File { line, column, .. } => (0, *line, *column),
-        Origin::Environment(_) => (1, 0, 0),
-        Origin::Set(_) => (2, 0, 0),
-        Origin::Default => (3, 0, 0),
+        Origin::Cluster { line, column, .. } => (1, *line, *column),
+        Origin::Environment(_) => (2, 0, 0),
+        Origin::Set(_) => (3, 0, 0),
+        Origin::Control { line, column } => (4, *line, *column),
+        Origin::Default => (5, 0, 0),
     }
 }
 
@@ -154,7 +236,7 @@ mod tests {
     fn load(env: &[(&str, &str)], set: &[&str]) -> Result<Loaded<Sample>, ConfigErrors> {
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let set = set.iter().map(|text| (*text).to_owned()).collect();
-        Loaded::load(&Sources { file: None, env, set })
+        Loaded::load(&Sources { env, set, ..Sources::default() })
     }
 
     fn problems(loaded: Result<Loaded<Sample>, ConfigErrors>) -> String {
@@ -178,11 +260,57 @@ mod tests {
                 ("CATCHMENT_BATCH__BYTES".to_owned(), "3KiB".to_owned()),
             ],
             set: vec!["batch.age=3ms".to_owned()],
+            ..Sources::default()
         };
         let config = Loaded::<Sample>::load(&sources).expect("right").config;
         assert_eq!(config.batch.age, std::time::Duration::from_millis(3));
         assert_eq!(config.batch.bytes, crate::ByteSize::new(3 << 10));
         assert!(!config.udp.gro);
+    }
+
+    fn layer(place: Place, text: &str) -> Layer {
+        Layer { place, text: text.to_owned() }
+    }
+
+    #[test]
+    fn the_cluster_stands_between_file_and_environment_and_a_person_above_all() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("c.yaml");
+        std::fs::write(&path, "batch: {age: 1ms, bytes: 2KiB}\nnode: {workers: 3, id: a}\n")
+            .expect("written");
+        let cluster =
+            layer(Place::Cluster { revision: 7 }, "batch:\n  age: 4ms\n  bytes:\nnode: {workers: 4, id: b}");
+        let person = layer(Place::Control, "node:\n  id: d\n");
+        let sources = Sources {
+            file: Some(path),
+            set: vec!["node.workers=5".to_owned(), "node.id=c".to_owned()],
+            layers: vec![cluster.clone(), person],
+            ..Sources::default()
+        };
+        let loaded = Loaded::<Sample>::load(&sources).expect("right");
+        let yaml = loaded.to_yaml();
+        for line in [
+            "  id: d  # set over grpc, line 2:7\n",
+            "  workers: 5  # --set node.workers\n",
+            "  age: 4ms  # cluster revision 7, line 2:8\n",
+        ] {
+            assert!(yaml.contains(line), "no {line:?} in\n{yaml}");
+        }
+        assert_eq!(loaded.config.batch.bytes, crate::ByteSize::new(2 << 10), "an empty key is not set");
+        let keys = cluster.keys::<Sample>().expect("right");
+        assert_eq!(keys.keys().collect::<Vec<_>>(), ["batch.age", "node.id", "node.workers"]);
+    }
+
+    #[test]
+    fn a_layer_names_line_and_key_of_what_is_wrong() {
+        let wrong = layer(Place::Cluster { revision: 0 }, "batch:\n  aeg: 4ms\n");
+        let expected = "cluster configuration, line 2:3: batch.aeg: unknown key; did you mean `batch.age`?";
+        assert_eq!(wrong.keys::<Sample>().expect_err("unknown").to_string(), expected);
+        let sources = Sources { layers: vec![wrong], ..Sources::default() };
+        assert_eq!(problems(Loaded::load(&sources)), expected);
+        let syntax = layer(Place::Control, "batch: {age: 1ms\nnode: x\n").keys::<Sample>();
+        let said = syntax.expect_err("no YAML").to_string();
+        assert!(said.starts_with("set over grpc, line 2:") && said.contains("not YAML"), "{said}");
     }
 
     #[test]

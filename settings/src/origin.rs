@@ -19,6 +19,22 @@ pub enum Origin {
         /// Column, from 1.
         column: usize,
     },
+    /// A position in the cluster's configuration.
+    Cluster {
+        /// Revision of that configuration; 0 where it has none yet.
+        revision: u64,
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+    },
+    /// A position in a document that was set over gRPC while the process ran.
+    Control {
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+    },
     /// An environment variable, by name.
     Environment(String),
     /// A `--set` argument, by its key.
@@ -31,6 +47,13 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::File { path, line, column } => write!(f, "{}:{line}:{column}", path.display()),
+            Origin::Cluster { revision: 0, line, column } => {
+                write!(f, "cluster configuration, line {line}:{column}")
+            }
+            Origin::Cluster { revision, line, column } => {
+                write!(f, "cluster revision {revision}, line {line}:{column}")
+            }
+            Origin::Control { line, column } => write!(f, "set over grpc, line {line}:{column}"),
             Origin::Environment(name) => write!(f, "environment variable {name}"),
             Origin::Set(key) => write!(f, "--set {key}"),
             Origin::Default => f.write_str("default"),

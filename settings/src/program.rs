@@ -36,6 +36,7 @@ pub const INGEST_NODE: Program = Program {
         "node.",
         "listeners",
         "listeners_shared",
+        "metrics.",
         "udp.",
         "sources.",
         "exporter.",
@@ -65,7 +66,6 @@ pub const COORDINATOR: Program = Program {
         "cluster",
         "store",
         "etcd.",
-        "tls.",
         "templates.max_domains",
         "uplink.",
         "lease.",
@@ -77,7 +77,7 @@ pub const COORDINATOR: Program = Program {
 pub const PROGRAMS: [&Program; 2] = [&INGEST_NODE, &COORDINATOR];
 
 /// Keys that several programs have and that mean the same in each.
-const SHARED: [&str; 3] = ["log.", "health.", "templates.retention"];
+const SHARED: [&str; 4] = ["log.", "health.", "tls.", "templates.retention"];
 
 impl Program {
     /// Whether `key` (or the section it would stand in) is this program's alone.

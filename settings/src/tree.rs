@@ -67,6 +67,25 @@ impl Node {
         entries[index].value.put(rest, value);
     }
 
+    /// Lays all that is set in `over` over this, key by key; anything but a mapping is laid over as a whole.
+    pub fn lay(&mut self, over: Node) {
+        match (&mut self.content, over) {
+            (_, Node { content: Content::Null, .. }) => {}
+            (Content::Map(entries), Node { content: Content::Map(over), .. }) => {
+                for pair in over {
+                    match entries.iter_mut().find(|entry| entry.key == pair.key) {
+                        Some(entry) => {
+                            entry.value.lay(pair.value);
+                            entry.origin = pair.origin;
+                        }
+                        None => entries.push(pair),
+                    }
+                }
+            }
+            (_, over) => *self = over,
+        }
+    }
+
     /// What kind of thing this is, for error texts.
     pub fn describe(&self) -> String {
         match &self.content {

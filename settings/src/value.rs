@@ -90,6 +90,7 @@ macro_rules! number {
 
 number! {
     NonZeroUsize, "count", "a whole number above 0";
+    usize, "count", "a whole number of 0 or more";
     NonZeroU32, "count", "a whole number above 0";
     i32, "number", "a whole number";
 }

@@ -1,14 +1,12 @@
-//! The configuration file as a tree: YAML events of `saphyr-parser` with their positions.
+//! A configuration document as a tree: YAML events of `saphyr-parser` with their positions.
 //!
 //! A configuration is one document of mappings with text keys. Refused with their position: a second document, a key that
 //! stands twice in one mapping (the second would silently win), anchors and aliases (a few lines of which expand to
 //! gigabytes), tags, and nesting deeper than any configuration needs.
 
-use std::path::Path;
-use std::sync::Arc;
-
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, ScanError, Span, StrInput};
 
+use crate::load::Place;
 use crate::origin::{Origin, Problem};
 use crate::tree::{Content, Node, Pair};
 
@@ -16,14 +14,14 @@ const DEEPEST: usize = 16;
 
 /// Reads `text`. Problems that leave the rest readable (duplicate keys, aliases, tags) are added to `problems`; one that
 /// does not is added too, and the tree read until then is dropped.
-pub(crate) fn parse(path: &Path, text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
+pub(crate) fn parse(place: &Place, text: &str, problems: &mut Vec<Problem>) -> Option<Node> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut builder = Builder { path: path.into(), events: Parser::new_from_str(text), problems };
+    let mut builder = Builder { place, events: Parser::new_from_str(text), problems };
     builder.document().map_err(|problem| problems.push(problem)).ok()
 }
 
 struct Builder<'a> {
-    path: Arc<Path>,
+    place: &'a Place,
     events: Parser<'a, StrInput<'a>>,
     problems: &'a mut Vec<Problem>,
 }
@@ -110,7 +108,7 @@ impl<'a> Builder<'a> {
             let (event, span) = self.next()?;
             let value = self.node(event, span, &inner, depth + 1)?;
             if let Some(first) = entries.iter().find(|entry| entry.key == key) {
-                let what = format!("set twice in this file; the first is at {}", first.origin);
+                let what = format!("set twice; the first is at {}", first.origin);
                 self.complain(at, &inner, &what);
             } else {
                 entries.push(Pair { key, origin: self.origin(at), value });
@@ -141,7 +139,7 @@ impl<'a> Builder<'a> {
 
     /// `Marker` counts lines from 1 and columns from 0.
     fn origin(&self, at: Marker) -> Origin {
-        Origin::File { path: self.path.clone(), line: at.line(), column: at.col() + 1 }
+        self.place.at(at.line(), at.col() + 1)
     }
 }
 
@@ -157,7 +155,7 @@ mod tests {
 
     fn read(text: &str) -> (Option<Node>, Vec<String>) {
         let mut problems = Vec::new();
-        let node = parse(Path::new("c.yaml"), text, &mut problems);
+        let node = parse(&Place::File(std::path::Path::new("c.yaml").into()), text, &mut problems);
         (node, problems.iter().map(ToString::to_string).collect())
     }
 
@@ -176,7 +174,7 @@ mod tests {
     #[test]
     fn duplicate_keys_name_both_places() {
         let (_, problems) = read("kafka:\n  topic: a\n  topic: b\n");
-        assert_eq!(problems, ["c.yaml:3:3: kafka.topic: set twice in this file; the first is at c.yaml:2:3"]);
+        assert_eq!(problems, ["c.yaml:3:3: kafka.topic: set twice; the first is at c.yaml:2:3"]);
     }
 
     #[test]

@@ -5,12 +5,11 @@
 //! and gets the option only then; the others join it. A second instance started by mistake is refused
 //! instead of silently taking half the traffic, and at no moment is the port free in between.
 
-use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::AsFd;
 
-use crate::holder::{Holder, holders_of};
+use crate::holder::{Holder, Holders, Protocol, holders_of};
 use crate::socket::{Gro, Sharing, Socket, SocketOptions, Steering};
 use crate::steering;
 
@@ -168,7 +167,9 @@ impl Step {
 
     fn into_bind_error(self, address: SocketAddr) -> BindError {
         match self.error.kind() {
-            io::ErrorKind::AddrInUse => BindError::InUse { address, holders: holders_of(address) },
+            io::ErrorKind::AddrInUse => {
+                BindError::InUse { address, holders: holders_of(Protocol::Udp, address) }
+            }
             _ => BindError::System { address, step: self.step, source: self.error },
         }
     }
@@ -245,22 +246,6 @@ fn ipv4_instead(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
     let no_ipv6 = matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL));
     let any = address.is_ipv6() && address.ip().is_unspecified();
     (no_ipv6 && any).then(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())))
-}
-
-/// The holders as part of a sentence.
-struct Holders<'a>(&'a [Holder]);
-
-impl fmt::Display for Holders<'_> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_empty() {
-            return formatter.write_str("a process that has just let go of it");
-        }
-        for (index, holder) in self.0.iter().enumerate() {
-            let separator = if index == 0 { "" } else { ", " };
-            write!(formatter, "{separator}{holder}")?;
-        }
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Who holds a UDP port: /proc/net/udp{,6} gives the socket's inode, /proc/PID/fd who has it open.
+//! Who holds a port: /proc/net/udp{,6} (or tcp{,6}) gives the socket's inode, /proc/PID/fd who has it open.
 //!
 //! ```text
 //!    sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ...
@@ -12,7 +12,16 @@ use std::fmt;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// Somebody who has a UDP port.
+/// Whose ports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// UDP sockets that are bound.
+    Udp,
+    /// TCP sockets that listen.
+    Tcp,
+}
+
+/// Somebody who has a port.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Holder {
@@ -44,13 +53,38 @@ impl fmt::Display for Holder {
     }
 }
 
+/// The holders as part of a sentence.
+#[derive(Debug, Clone, Copy)]
+pub struct Holders<'a>(
+    /// Everybody.
+    pub &'a [Holder],
+);
+
+impl fmt::Display for Holders<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() {
+            return formatter.write_str("a process that has just let go of it");
+        }
+        for (index, holder) in self.0.iter().enumerate() {
+            let separator = if index == 0 { "" } else { ", " };
+            write!(formatter, "{separator}{holder}")?;
+        }
+        Ok(())
+    }
+}
+
 /// Who stands in the way of binding `address`, each once.
-pub(crate) fn holders_of(address: SocketAddr) -> Vec<Holder> {
-    let tables = ["/proc/net/udp", "/proc/net/udp6"].map(|path| fs::read_to_string(path).unwrap_or_default());
+pub fn holders_of(protocol: Protocol, address: SocketAddr) -> Vec<Holder> {
+    let paths = match protocol {
+        Protocol::Udp => ["/proc/net/udp", "/proc/net/udp6"],
+        Protocol::Tcp => ["/proc/net/tcp", "/proc/net/tcp6"],
+    };
+    let tables = paths.map(|path| fs::read_to_string(path).unwrap_or_default());
     let in_the_way: Vec<Entry> = tables
         .iter()
         .flat_map(|table| table.lines().skip(1))
         .filter_map(Entry::parse)
+        .filter(|entry| protocol == Protocol::Udp || entry.listens)
         .filter(|entry| entry.port == address.port() && overlap(entry.address, address.ip()))
         .collect();
     if in_the_way.is_empty() {
@@ -77,6 +111,8 @@ struct Entry {
     port: u16,
     uid: u32,
     inode: u64,
+    /// State 0A of a TCP socket.
+    listens: bool,
 }
 
 impl Entry {
@@ -88,6 +124,7 @@ impl Entry {
             port: u16::from_str_radix(port, 16).ok()?,
             uid: fields.get(7)?.parse().ok()?,
             inode: fields.get(9)?.parse().ok()?,
+            listens: fields.get(3) == Some(&"0A"),
         })
     }
 }
@@ -146,10 +183,17 @@ mod tests {
     #[cfg(target_endian = "little")]
     fn a_line_of_the_kernels_table_is_understood() {
         let line = "  713: 0100007F:0807 00000000:0000 07 00000000:00000000 00:00000000 00000000  1000        0 22917 2 0 0";
-        let entry = Entry { address: "127.0.0.1".parse().unwrap(), port: 2055, uid: 1000, inode: 22917 };
+        let entry = Entry {
+            address: "127.0.0.1".parse().unwrap(),
+            port: 2055,
+            uid: 1000,
+            inode: 22917,
+            listens: false,
+        };
         assert_eq!(Entry::parse(line), Some(entry));
         let line = "1: B80D0120000000000000000001000000:12B7 0:0 07 0:0 00:0 0 0 0 77 2 0 0";
-        let entry = Entry { address: "2001:db8::1".parse().unwrap(), port: 4791, uid: 0, inode: 77 };
+        let entry =
+            Entry { address: "2001:db8::1".parse().unwrap(), port: 4791, uid: 0, inode: 77, listens: false };
         assert_eq!(Entry::parse(line), Some(entry));
     }
 

@@ -61,7 +61,7 @@ mod steering;
 mod sys;
 
 pub use group::{BindError, BindWarning, SocketGroup, bind_group};
-pub use holder::Holder;
+pub use holder::{Holder, Holders, Protocol, holders_of};
 pub use message::Received;
 pub use pacing::Waiting;
 pub use receiver::{Receiver, ReceiverOptions};

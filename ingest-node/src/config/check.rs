@@ -18,6 +18,7 @@ pub(super) fn check(config: &Config, reading: &mut Reading) -> Vec<Problem> {
     delivery(config, reading);
     let mut warnings = Vec::new();
     batches(config, reading, &mut warnings);
+    config.tls.check("tls", reading);
     tls(config, reading, &mut warnings);
     sasl(config, reading, &mut warnings);
     if !matches!(config.spool.compression, Compression::None | Compression::Lz4 | Compression::Zstd) {

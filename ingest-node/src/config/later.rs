@@ -11,7 +11,6 @@ use super::model::Config;
 
 /// Keys (a whole one, or all below a section that ends in a dot) and what is not there yet.
 const LATER: &[(&str, &str)] = &[
-    ("node.grpc", "this release does not serve gRPC"),
     ("templates.retention", "this release keeps templates in memory only"),
     ("spool.", "this release has no spool: batches that Kafka does not take in time are dropped and counted"),
     ("coordinator.", "this release has no cluster: the node works alone"),

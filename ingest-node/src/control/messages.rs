@@ -3,9 +3,11 @@
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use catchment_proto::cluster::v1 as cluster;
 use catchment_proto::node::v1;
 use flow_decoder::Stream;
 use flow_decoder::statistics::{ReasonCounts, SetCounts};
+use flow_decoder::template::FieldSpecifier;
 
 use crate::ledger::{DatagramLedger, Ledger, StreamLedger};
 use crate::process;
@@ -144,6 +146,17 @@ pub fn load(load: &ExporterLoad) -> v1::ExporterLoad {
         datagrams: load.datagrams,
         bytes: load.bytes,
         records: load.records,
+    }
+}
+
+/// One field of a template.
+pub fn field(field: &FieldSpecifier) -> cluster::FieldSpecifier {
+    cluster::FieldSpecifier {
+        pen: field.pen,
+        id: u32::from(field.id),
+        length: u32::from(field.length),
+        variable: field.variable,
+        scope: field.scope,
     }
 }
 

@@ -92,22 +92,27 @@ fn socket_options(config: &Config, listener: &config::Listener) -> SocketOptions
     }
 }
 
-/// Who may send to each listener; an empty list lets everybody.
+/// Who may send: to all listeners, and to each; an empty list lets everybody.
 #[derive(Debug)]
-pub(crate) struct AllowLists(Vec<Vec<Prefix>>);
+pub(crate) struct AllowLists {
+    all: Vec<Prefix>,
+    each: Vec<Vec<Prefix>>,
+}
 
 impl AllowLists {
-    pub(crate) fn of(settings: &config::FlowSource) -> Self {
-        Self(settings.listeners.iter().map(|listener| listener.allow.clone()).collect())
+    pub(crate) fn of(config: &Config) -> Self {
+        let each = config.sources.flow.listeners.iter().map(|listener| listener.allow.clone());
+        Self { all: config.exporter.allow.clone(), each: each.collect() }
     }
 
     /// Who may send to a listener.
     pub(crate) fn list(&self, listener: usize) -> &[Prefix] {
-        self.0.get(listener).map_or(&[], Vec::as_slice)
+        self.each.get(listener).map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn allows(&self, listener: usize, exporter: IpAddr) -> bool {
-        let list = self.list(listener);
-        list.is_empty() || list.iter().any(|prefix| prefix.contains(exporter))
+        [&self.all[..], self.list(listener)]
+            .iter()
+            .all(|list| list.is_empty() || list.iter().any(|prefix| prefix.contains(exporter)))
     }
 }

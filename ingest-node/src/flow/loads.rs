@@ -29,6 +29,14 @@ pub(crate) struct Loads {
     last: usize,
 }
 
+/// What is counted of one datagram.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counted {
+    pub(crate) bytes: usize,
+    pub(crate) records: u64,
+    pub(crate) received_ns: u64,
+}
+
 /// What one exporter sent. A place that nobody has is all zero.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Load {
@@ -37,6 +45,7 @@ pub(crate) struct Load {
     datagrams: u64,
     bytes: u64,
     records: u64,
+    last_seen_ns: u64,
     /// Weight of those who had the place before.
     inherited: u64,
 }
@@ -48,6 +57,7 @@ impl Load {
         datagrams: 0,
         bytes: 0,
         records: 0,
+        last_seen_ns: 0,
         inherited: 0,
     };
 
@@ -68,14 +78,15 @@ impl Loads {
 
     /// Counts one datagram.
     #[inline]
-    pub(crate) fn count(&mut self, zone: ZoneId, exporter: IpAddr, bytes: usize, records: u64) {
+    pub(crate) fn count(&mut self, zone: ZoneId, exporter: IpAddr, datagram: Counted) {
         if !self.places[self.last].is(zone, exporter) {
             self.last = self.place(zone, exporter);
         }
         let load = &mut self.places[self.last];
         load.datagrams += 1;
-        load.bytes += bytes as u64;
-        load.records += records;
+        load.bytes += datagram.bytes as u64;
+        load.records += datagram.records;
+        load.last_seen_ns = datagram.received_ns;
     }
 
     /// The exporter's place, made where it has none.
@@ -136,10 +147,12 @@ pub(crate) fn sum(cells: &[Arc<LoadCell>], labels: &[Arc<str>]) -> Vec<ExporterL
                 datagrams: 0,
                 bytes: 0,
                 records: 0,
+                last_seen_ns: 0,
             });
             sum.datagrams += load.datagrams;
             sum.bytes += load.bytes;
             sum.records += load.records;
+            sum.last_seen_ns = sum.last_seen_ns.max(load.last_seen_ns);
         }
     }
     sums.into_values().collect()
@@ -150,6 +163,10 @@ mod tests {
     use super::*;
 
     const ZONE: ZoneId = ZoneId(0);
+
+    fn of(bytes: usize, records: u64) -> Counted {
+        Counted { bytes, records, received_ns: 1000 + records }
+    }
 
     fn address(bits: u32) -> IpAddr {
         IpAddr::V4(bits.into())
@@ -166,21 +183,21 @@ mod tests {
         let mut loads = Loads::new();
         for round in 0..3 {
             for host in 0..1000 {
-                loads.count(ZONE, address(0xc000_0200 + host), 100, u64::from(host) + round);
+                loads.count(ZONE, address(0xc000_0200 + host), of(100, u64::from(host) + round));
             }
         }
-        loads.count(ZoneId(1), address(0xc000_0200), 7, 1);
+        loads.count(ZoneId(1), address(0xc000_0200), of(7, 1));
         let cell = Arc::new(LoadCell::default());
         cell.set(&loads);
         let sums = sum(&[cell], &["".into(), "lab".into()]);
         assert_eq!(sums.len(), 1001);
-        let of = |zone: &str, host| {
+        let found = |zone: &str, host| {
             let found =
                 sums.iter().find(|load| &*load.zone == zone && load.exporter == address(host)).unwrap();
             (found.datagrams, found.bytes, found.records)
         };
-        assert_eq!(of("", 0xc000_0200 + 500), (3, 300, 1503));
-        assert_eq!((of("", 0xc000_0200), of("lab", 0xc000_0200)), ((3, 300, 3), (1, 7, 1)));
+        assert_eq!(found("", 0xc000_0200 + 500), (3, 300, 1503));
+        assert_eq!((found("", 0xc000_0200), found("lab", 0xc000_0200)), ((3, 300, 3), (1, 7, 1)));
     }
 
     #[test]
@@ -191,9 +208,9 @@ mod tests {
         for _ in 0..20_000 {
             for _ in 0..20 {
                 flood = flood.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-                loads.count(ZONE, address(flood), 100, 1);
+                loads.count(ZONE, address(flood), of(100, 1));
             }
-            loads.count(ZONE, heavy, 100, 1);
+            loads.count(ZONE, heavy, of(100, 1));
         }
         let sums = summed(&loads);
         assert!(sums.len() <= BUCKETS * PLACES);
@@ -206,7 +223,7 @@ mod tests {
         let cells: Vec<_> = (1..=2)
             .map(|records| {
                 let mut loads = Loads::new();
-                loads.count(ZONE, address(9), 10, records);
+                loads.count(ZONE, address(9), of(10, records));
                 let cell = Arc::new(LoadCell::default());
                 cell.set(&loads);
                 cell
@@ -214,5 +231,6 @@ mod tests {
             .collect();
         let sums = sum(&cells, &["".into()]);
         assert_eq!((sums.len(), sums[0].datagrams, sums[0].bytes, sums[0].records), (1, 2, 20, 3));
+        assert_eq!(sums[0].last_seen_ns, 1002);
     }
 }

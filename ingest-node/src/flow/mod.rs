@@ -31,9 +31,8 @@ use self::worker::Worker;
 use crate::config::{self, Config};
 use crate::metrics::BatchTimes;
 use crate::output::Output;
-use crate::source::{
-    ExporterLoad, InputStatistics, RestartNeeded, Source, SourceHealth, SourceState, SourceStatistics,
-};
+use crate::source::{ExporterLoad, InputStatistics, Source, SourceHealth, SourceState, SourceStatistics};
+use crate::tail::Tails;
 
 /// A worker reports several times a second; one that has not for this long hangs.
 const STUCK_AFTER: Duration = Duration::from_secs(10);
@@ -46,7 +45,6 @@ pub struct FlowSource {
     reports: Vec<Arc<ReportCell>>,
     loads: Vec<Arc<LoadCell>>,
     workers: Mutex<Workers>,
-    settings: config::FlowSource,
 }
 
 enum Workers {
@@ -59,7 +57,20 @@ enum Workers {
 pub(crate) struct Control {
     state: AtomicU8,
     drain_until: Mutex<Option<Instant>>,
-    pub(crate) allow: ArcSwap<AllowLists>,
+    pub(crate) settings: ArcSwap<WorkerSettings>,
+}
+
+/// Settings that can change while the workers run: each looks at them once a read.
+#[derive(Debug)]
+pub(crate) struct WorkerSettings {
+    pub(crate) allow: AllowLists,
+    pub(crate) decoder: Arc<DecoderOptions>,
+}
+
+impl WorkerSettings {
+    fn of(config: &Config, zones: &Zones) -> Self {
+        Self { allow: AllowLists::of(config), decoder: Arc::new(decoder_options(config, zones)) }
+    }
 }
 
 /// What a worker is to do.
@@ -75,9 +86,9 @@ impl Control {
     const PAUSE: u8 = 1;
     const DRAIN: u8 = 2;
 
-    fn new(allow: AllowLists) -> Self {
+    fn new(settings: WorkerSettings) -> Self {
         let state = AtomicU8::new(Self::READ);
-        Self { state, drain_until: Mutex::new(None), allow: ArcSwap::from_pointee(allow) }
+        Self { state, drain_until: Mutex::new(None), settings: ArcSwap::from_pointee(settings) }
     }
 
     pub(crate) fn order(&self) -> Order {
@@ -111,12 +122,14 @@ impl FlowSource {
         config: &Config,
         known: &Known,
         output: &Output,
+        tails: &Arc<Tails>,
         times: &BatchTimes,
     ) -> Result<Self, BindError> {
         let workers = config.node.workers.get();
         let (listeners, sockets) = Listeners::open(config, &known.zones, workers)?;
-        let control = Arc::new(Control::new(AllowLists::of(&config.sources.flow)));
-        let options = decoder_options(config, &known.zones);
+        let settings = WorkerSettings::of(config, &known.zones);
+        let options = settings.decoder.clone();
+        let control = Arc::new(Control::new(settings));
         let mut reports = Vec::new();
         let mut loads = Vec::new();
         let mut ready = Vec::new();
@@ -127,8 +140,10 @@ impl FlowSource {
                 index,
                 sockets,
                 zones: listeners.zones().collect(),
-                decoder: Decoder::new(known.store.clone(), options.clone()),
+                decoder: Decoder::new(known.store.clone(), (*options).clone()),
+                options: options.clone(),
                 sink: output.sink(index as u32),
+                tails: tails.clone(),
                 control: control.clone(),
                 report: report.clone(),
                 load: load.clone(),
@@ -138,8 +153,7 @@ impl FlowSource {
             loads.push(load);
         }
         let workers = Mutex::new(Workers::Ready(ready));
-        let settings = config.sources.flow.clone();
-        Ok(Self { listeners, known: known.clone(), control, reports, loads, workers, settings })
+        Ok(Self { listeners, known: known.clone(), control, reports, loads, workers })
     }
 
     /// What it knows of exporters.
@@ -211,25 +225,16 @@ impl Source for FlowSource {
         self.control.switch(Control::PAUSE, Control::READ);
     }
 
-    fn set_config(&self, config: &Config) -> Result<(), RestartNeeded> {
-        let new = &config.sources.flow;
-        let same = |(a, b): (&config::Listener, &config::Listener)| {
-            a.address == b.address && a.zone == b.zone && a.receive_buffer == b.receive_buffer
-        };
-        let old = &self.settings.listeners;
-        if old.len() != new.listeners.len() || !old.iter().zip(&new.listeners).all(same) {
-            return Err(RestartNeeded { keys: vec!["sources.flow.listeners"] });
-        }
-        self.control.allow.store(Arc::new(AllowLists::of(new)));
-        Ok(())
+    fn set_config(&self, config: &Config) {
+        self.control.settings.store(Arc::new(WorkerSettings::of(config, &self.known.zones)));
     }
 
     fn statistics(&self) -> SourceStatistics {
-        let allow = self.control.allow.load();
+        let settings = self.control.settings.load();
         let mut inputs: Vec<_> = self.listeners().iter().map(Listener::statistics).collect();
         for (index, input) in inputs.iter_mut().enumerate() {
             input.sockets = self.reports.len();
-            input.allow = allow.list(index).iter().map(ToString::to_string).collect();
+            input.allow = settings.allow.list(index).iter().map(ToString::to_string).collect();
         }
         let mut decoded = Statistics::default();
         let mut panics = 0;

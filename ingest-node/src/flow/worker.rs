@@ -9,15 +9,16 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use flow_decoder::{Datagram, Decoder, Reason, Statistics, ZoneId};
+use flow_decoder::{Datagram, Decoder, DecoderOptions, Reason, Statistics, ZoneId};
 use udp_receiver::{Received, Receiver, ReceiverOptions, Socket, SocketProbe};
 
 use super::listeners::AllowLists;
-use super::loads::{LoadCell, Loads};
+use super::loads::{Counted, LoadCell, Loads};
 use super::report::{Report, ReportCell, SocketReport};
 use super::{Control, Order};
 use crate::metrics::BatchTimes;
 use crate::output::BatchSink;
+use crate::tail::{Collector, Tails};
 
 /// How often a worker reports.
 const REPORT_EVERY: Duration = Duration::from_millis(200);
@@ -43,7 +44,10 @@ pub(super) struct Parts {
     /// Zone of each socket's listener.
     pub(super) zones: Vec<ZoneId>,
     pub(super) decoder: Decoder,
+    /// What the decoder was made with.
+    pub(super) options: Arc<DecoderOptions>,
     pub(super) sink: BatchSink,
+    pub(super) tails: Arc<Tails>,
     pub(super) control: Arc<Control>,
     pub(super) report: Arc<ReportCell>,
     pub(super) load: Arc<LoadCell>,
@@ -57,7 +61,9 @@ pub(super) struct Worker {
     probes: Vec<SocketProbe>,
     zones: Vec<ZoneId>,
     decoder: Decoder,
+    options: Arc<DecoderOptions>,
     sink: BatchSink,
+    tail: Collector,
     control: Arc<Control>,
     report: Arc<ReportCell>,
     loads: Loads,
@@ -84,7 +90,9 @@ impl Worker {
             receiver: Receiver::new(parts.sockets, ReceiverOptions::default()),
             zones: parts.zones,
             decoder: parts.decoder,
+            options: parts.options,
             sink: parts.sink,
+            tail: Collector::new(parts.tails),
             control: parts.control,
             report: parts.report,
             loads: Loads::new(),
@@ -143,6 +151,7 @@ impl Worker {
             }
             let now = Instant::now();
             self.sink.tick(now);
+            self.tail.tick(now);
         }
     }
 
@@ -155,26 +164,33 @@ impl Worker {
     fn take_released(&mut self) {
         if self.decoder.store().has_pending() {
             self.decoder.store().expire_pending(unix_ns());
-            self.decoder.decode_released(RELEASED_PER_READ, &mut self.sink);
+            self.tail.decode_released(&mut self.decoder, RELEASED_PER_READ, &mut self.sink);
         }
     }
 
     /// One read of all sockets, each datagram decoded into the open batches; says how many there were.
     fn read(&mut self, now: Instant) -> io::Result<u64> {
-        let Self { receiver, decoder, sink, zones, loads, control, times, .. } = self;
+        let Self { receiver, decoder, options, sink, tail, zones, loads, control, times, .. } = self;
         let patience = match decoder.store() {
             _ if decoder.has_released() => WHILE_RELEASED,
             store if store.has_pending() => WHILE_PENDING,
             _ => REPORT_EVERY,
         };
         let timeout = sink.due().map_or(patience, |due| due.saturating_duration_since(now)).min(patience);
-        let allow = control.allow.load();
-        let mut began = None;
+        let mut begun = None;
         let summary = receiver.receive(timeout, |received| {
-            began.get_or_insert_with(Instant::now);
-            decode(&received, decoder, sink, zones, loads, &allow);
+            // Not before the wait: what comes after somebody has changed a setting is treated by it.
+            let (_, settings) = begun.get_or_insert_with(|| {
+                let settings = control.settings.load();
+                if !Arc::ptr_eq(options, &settings.decoder) {
+                    options.clone_from(&settings.decoder);
+                    decoder.set_options((**options).clone());
+                }
+                (Instant::now(), settings)
+            });
+            decode(&received, decoder, sink, tail, zones, loads, &settings.allow);
         })?;
-        if let Some(began) = began {
+        if let Some((began, _)) = begun {
             let ended = Instant::now();
             times.record(ended - began);
             self.busy = ended;
@@ -195,6 +211,7 @@ impl Worker {
     /// Hands over what is open, counts what will not be read any more, and reports for the last time.
     fn finish(&mut self) {
         self.sink.flush();
+        self.tail.hand_over();
         if let Err(error) = self.receiver.discard_pending() {
             tracing::error!(worker = self.index, %error, "cannot count what is left in the sockets");
         }
@@ -232,6 +249,7 @@ fn decode(
     received: &Received<'_>,
     decoder: &mut Decoder,
     sink: &mut BatchSink,
+    tail: &mut Collector,
     zones: &[ZoneId],
     loads: &mut Loads,
     allow: &AllowLists,
@@ -253,11 +271,21 @@ fn decode(
         truncated: received.truncated,
     };
     let before = records(decoder);
-    decoder.decode(&datagram, sink);
-    loads.count(zone, exporter, received.payload.len(), records(decoder) - before);
+    // For each datagram: a reader that comes while the worker waits for a read wants what that read brings.
+    if tail.is_watched() {
+        tail.decode(decoder, &datagram, sink);
+    } else {
+        decoder.decode(&datagram, sink);
+    }
+    let counted = Counted {
+        bytes: received.payload.len(),
+        records: records(decoder) - before,
+        received_ns: received.received_ns,
+    };
+    loads.count(zone, exporter, counted);
     if decoder.has_released() {
         // Before the next datagram, which may change the template again.
-        decoder.decode_released(RELEASED_PER_DATAGRAM, sink);
+        tail.decode_released(decoder, RELEASED_PER_DATAGRAM, sink);
     }
 }
 
@@ -275,6 +303,7 @@ fn unix_ns() -> u64 {
 #[cfg(test)]
 mod tests {
     use std::net::UdpSocket;
+    use std::sync::Arc;
     use std::time::{Duration, Instant};
 
     use flow_decoder::{Reason, Stream};
@@ -320,9 +349,14 @@ mod tests {
     fn paused_with_datagrams() -> (FlowSource, u64) {
         let config = config();
         let output = Output::open(&config, Origin { node: "test".into(), incarnation: 1 }).unwrap();
-        let source =
-            FlowSource::open(&config, &Known::nothing(&config), &output, &Metrics::new().batch_times("flow"))
-                .unwrap();
+        let source = FlowSource::open(
+            &config,
+            &Known::nothing(&config),
+            &output,
+            &Arc::default(),
+            &Metrics::new().batch_times("flow"),
+        )
+        .unwrap();
         source.start().unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         sender.connect(source.listeners()[0].address).unwrap();
@@ -345,9 +379,14 @@ mod tests {
     fn a_panic_is_counted_and_the_sockets_go_on() {
         let config = config();
         let output = Output::open(&config, Origin { node: "test".into(), incarnation: 1 }).unwrap();
-        let source =
-            FlowSource::open(&config, &Known::nothing(&config), &output, &Metrics::new().batch_times("flow"))
-                .unwrap();
+        let source = FlowSource::open(
+            &config,
+            &Known::nothing(&config),
+            &output,
+            &Arc::default(),
+            &Metrics::new().batch_times("flow"),
+        )
+        .unwrap();
         source.start().unwrap();
         let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
         sender.connect(source.listeners()[0].address).unwrap();

@@ -8,10 +8,11 @@ mod node;
 mod output;
 mod sources;
 
+pub use catchment_serving::grpc::ServerTls;
 pub use catchment_serving::http::ProbePort;
 pub use catchment_serving::logging::Log;
 pub use kafka::{Kafka, Sasl, Tls};
-pub use node::{Coordinator, Node, Pending, Spool, State, Templates};
+pub use node::{Coordinator, Metrics, Node, Pending, Spool, State, Templates};
 pub use output::{Batch, File};
 pub use sources::{Exporter, FlowSource, Listener, SourceSettings, Udp};
 
@@ -33,6 +34,10 @@ section! {
         log: Log,
         /// Probes without certificates.
         health: ProbePort,
+        /// Certificates of `node.grpc`.
+        tls: ServerTls,
+        /// What is measured.
+        metrics: Metrics,
         /// Short form of `sources.flow.listeners`: addresses only. Once loaded they stand there, and this list is empty.
         listeners: Vec<SocketAddr> = "",
         /// Whether another process may share the listeners' ports. The kernel would silently give it a part of the
@@ -42,7 +47,7 @@ section! {
         udp: Udp,
         /// Where telemetry comes from.
         sources: SourceSettings,
-        /// How exporters are named in records.
+        /// All exporters.
         exporter: Exporter,
         /// Bounds of the template store.
         templates: Templates,

@@ -17,7 +17,7 @@ section! {
         id: Label = "localhost" (as "the host's name"),
         /// Where HTTP is served: `/metrics`, `/metrics.json`, `/livez`, `/readyz`, `/health`.
         http: SocketAddr = "0.0.0.0:8081",
-        /// Where gRPC (`NodeControl`) is served.
+        /// Where gRPC (`NodeControl`, health, reflection) is served.
         grpc: SocketAddr = "0.0.0.0:7401",
         /// Receive threads; each has one socket per listener.
         workers: NonZeroUsize = "1" in "1" to "1024" (as "the CPUs the process may use"),
@@ -25,6 +25,14 @@ section! {
         shutdown_timeout: Duration = "20s" in "0" to "1h",
         /// Whether each record carries this node's name (`collector_node`). It costs the name's length in every record.
         stamp_records: bool = "off",
+    }
+}
+
+section! {
+    /// What is measured.
+    Metrics {
+        /// How many exporters have metrics of their own: those with the most records. 0: none.
+        top_exporters: usize = "20" in "0" to "1000",
     }
 }
 

@@ -53,10 +53,12 @@ section! {
 }
 
 section! {
-    /// How exporters are named in records.
+    /// All exporters.
     Exporter {
         /// What `sampler_address` shows.
         name: ExporterName = "address",
+        /// Exporters that may send, to whichever listener; empty: all. A listener's own `allow` lets in fewer.
+        allow: Vec<Prefix> = "",
     }
 }
 
