@@ -22,6 +22,8 @@ use crate::state::{Saver, StateDir};
 
 /// Threads of the control plane.
 const CONTROL_THREADS: usize = 2;
+/// How often exporters' sequence numbers are accounted for.
+const ACCOUNT_EVERY: Duration = Duration::from_secs(1);
 /// How often recorded histograms are folded into their buckets.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
@@ -69,6 +71,7 @@ async fn serve(cli: &Cli, loaded: &Loaded, prepared: Prepared, logging: Logging)
     }
     let grpc = ControlPort::serve(grpc, &node);
     tokio::spawn(upkeep(node.clone()));
+    tokio::spawn(account_numbers(node.clone()));
     node.start().context("cannot start a worker thread")?;
 
     let drain = loop {
@@ -131,6 +134,15 @@ async fn upkeep(node: Arc<Node>) {
     loop {
         every.tick().await;
         node.metrics().upkeep();
+    }
+}
+
+async fn account_numbers(node: Arc<Node>) {
+    let mut every = tokio::time::interval(ACCOUNT_EVERY);
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        node.account_numbers();
     }
 }
 

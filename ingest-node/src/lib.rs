@@ -19,6 +19,7 @@ pub mod metrics;
 pub mod node;
 pub mod output;
 pub mod process;
+pub mod sequences;
 pub mod shared_scope;
 pub mod source;
 pub mod state;

@@ -6,6 +6,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use catchment_sequence::Cause;
 use flow_decoder::{Protocol, Reason, Stream};
 use metrics::{Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
@@ -89,6 +90,12 @@ metrics! {
     TEMPLATES_CHANGED = Counter "catchment_templates_changed_total" [] "Template records that were new or had another layout than before.";
     TEMPLATES_WITHDRAWN = Counter "catchment_templates_withdrawn_total" [] "Withdrawals over UDP, which are ignored (RFC 7011 8.4).";
     TEMPLATE_CONFLICTS = Counter "catchment_template_conflicts_total" [] "Data sets of a port that announced no template, where other ports disagree on it.";
+    SEQUENCE_RECEIVED = Counter "catchment_sequence_numbers_received_total" [] "Sequence numbers received, each once, over all exporters (datagrams, flows, data records or samples, as the protocol counts). Of a node that works alone, like all `catchment_sequence_...`: a cluster's accounts are the coordinator's.";
+    SEQUENCE_LOST = Counter "catchment_sequence_numbers_lost_total" ["cause"] "Sequence numbers that never came: lost `upstream`, `here`, or `unknown`.";
+    SEQUENCE_TAKEN_BACK = Counter "catchment_sequence_numbers_taken_back_total" ["cause"] "Of these, those that came after all.";
+    SEQUENCE_REORDERED = Counter "catchment_sequence_numbers_reordered_total" [] "Sequence numbers that came after higher ones.";
+    SEQUENCE_REPEATED = Counter "catchment_sequence_numbers_repeated_total" [] "Sequence numbers that came again.";
+    SEQUENCE_RESETS = Counter "catchment_sequence_resets_total" [] "Restarts of exporters' counters.";
     RECORDS_DECODED = Counter "catchment_records_decoded_total" ["stream"] "Records decoded, also of streams whose output is off.";
     RECORDS_PRODUCED = Counter "catchment_records_produced_total" ["stream"] "Records handed to the output.";
     RECORDS_DELIVERED = Counter "catchment_records_delivered_total" ["stream"] "Records that the output's destination has taken.";
@@ -191,6 +198,15 @@ impl Metrics {
         self.counter(STATE_SAVES, ["done".into()], status.saves.done);
         self.counter(STATE_SAVES, ["failed".into()], status.saves.failed);
         self.gauge(STATE_SAVED, [], status.saves.last_seconds);
+        let sequences = &status.sequences;
+        self.counter(SEQUENCE_RECEIVED, [], sequences.received);
+        for (at, cause) in Cause::ALL.into_iter().enumerate() {
+            self.counter(SEQUENCE_LOST, [cause.as_str().into()], sequences.lost[at]);
+            self.counter(SEQUENCE_TAKEN_BACK, [cause.as_str().into()], sequences.taken_back[at]);
+        }
+        self.counter(SEQUENCE_REORDERED, [], sequences.reordered);
+        self.counter(SEQUENCE_REPEATED, [], sequences.repeated);
+        self.counter(SEQUENCE_RESETS, [], sequences.resets);
         self.gauge(SPOOL_BYTES, [], 0.0);
         for calls in &status.calls {
             self.counter(GRPC_CALLS, [calls.method.into(), "answered".into()], calls.answered);

@@ -19,7 +19,8 @@ use crate::ledger::Ledger;
 use crate::live::{Change, LiveConfig, Refused};
 use crate::metrics::Metrics;
 use crate::output::{Origin, Output};
-use crate::source::{ExporterLoad, Source, UnknownSource};
+use crate::sequences::Sequences;
+use crate::source::{ExporterLoad, Numbered, Source, UnknownSource};
 use crate::state::Saves;
 use crate::status::{Complaints, Parts, Session, SessionState, SourceStatus, Status};
 use crate::tail::Tails;
@@ -41,6 +42,8 @@ pub struct Node {
     saves: Arc<Saves>,
     tails: Arc<Tails>,
     calls: Calls,
+    /// `None` where the cluster keeps the accounts.
+    sequences: Option<Sequences>,
 }
 
 /// What there is of a node before its sockets.
@@ -105,7 +108,8 @@ impl Node {
         }
         let whole = config.node.shutdown_timeout;
         let shutdown = Shutdown { whole, flush: config.kafka.flush_timeout.min(whole / 2) };
-        let state = if config.coordinator.endpoints.is_empty() {
+        let alone = config.coordinator.endpoints.is_empty();
+        let state = if alone {
             SessionState::Alone
         } else {
             SessionState::Without { reason: "no session yet".to_owned() }
@@ -126,6 +130,7 @@ impl Node {
             saves: prepared.saves,
             tails,
             calls: Calls::default(),
+            sequences: alone.then(Sequences::new),
         })
     }
 
@@ -145,6 +150,28 @@ impl Node {
     /// Which start of the node this is: milliseconds since 1970.
     pub fn incarnation(&self) -> u64 {
         self.incarnation
+    }
+
+    /// Which sequence numbers the sources received since the last time.
+    pub fn take_numbers(&self) -> Vec<Numbered> {
+        self.sources.iter().flat_map(|source| source.take_numbers()).collect()
+    }
+
+    /// Datagrams that the node itself has lost since it started: dropped by the kernel, or never read.
+    pub fn lost_here(&self) -> u64 {
+        self.sources.iter().map(|source| source.statistics().kernel_dropped()).sum()
+    }
+
+    /// Brings the accounts of a node that works alone up to date; to be called about once a second.
+    pub fn account_numbers(&self) {
+        if let Some(sequences) = &self.sequences {
+            sequences.take_in(&self.id, self.incarnation, &self.take_numbers(), self.lost_here());
+        }
+    }
+
+    /// The sequence accounts; `None` where the cluster keeps them.
+    pub fn sequences(&self) -> Option<&Sequences> {
+        self.sequences.as_ref()
     }
 
     /// The output.
@@ -348,6 +375,7 @@ impl Node {
             output,
             replaced_producers: self.output.replaced_producers(),
             saves: self.saves.counts(),
+            sequences: self.sequences.as_ref().map(Sequences::totals).unwrap_or_default(),
             calls: self.calls.counts(),
             tail: self.tails.counts(),
             exporters: self.top(self.live.loaded().config.metrics.top_exporters),

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use catchment_sequence::{Space, SpaceReport};
 use flow_decoder::Statistics;
 use serde::Serialize;
 
@@ -39,11 +40,25 @@ pub trait Source: Send + Sync {
     /// What each exporter has sent, as far as it is counted. In no order.
     fn exporters(&self) -> Vec<ExporterLoad>;
 
+    /// Which sequence numbers came since the last time.
+    fn take_numbers(&self) -> Vec<Numbered>;
+
     /// Whether it works.
     fn health(&self) -> SourceHealth;
 
     /// Reads until its inputs are idle or the deadline comes, hands over what is open, and ends. Returns when it has.
     fn drain(&self, deadline: Instant);
+}
+
+/// What one thread of a source received of one sequence space since its last report.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Numbered {
+    /// The space.
+    pub space: Space,
+    /// The thread: reports of one thread are in order.
+    pub worker: u32,
+    /// The numbers.
+    pub report: SpaceReport,
 }
 
 /// A name that no source has.

@@ -1,5 +1,6 @@
 //! The node at one moment: what `/metrics`, `/metrics.json`, `/health` and the exit report are drawn from.
 
+use catchment_sequence::Totals;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
@@ -37,6 +38,9 @@ pub struct Status {
     pub replaced_producers: u64,
     /// What became of saves to `state.dir`.
     pub saves: SaveCounts,
+    /// Sequence numbers of exporters, where the node works alone.
+    #[serde(skip)]
+    pub sequences: Totals,
     /// Calls of its gRPC service.
     pub calls: Vec<CallCounts>,
     /// Records for people who look on.
@@ -163,6 +167,7 @@ impl Status {
             },
             replaced_producers: 0,
             saves: SaveCounts::default(),
+            sequences: Totals::default(),
             calls: crate::control::Calls::default().counts(),
             tail: TailCounts::default(),
             exporters: vec![ExporterLoad {

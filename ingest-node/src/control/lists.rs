@@ -16,6 +16,7 @@ use super::keys::{ExporterKey, TemplateKey};
 use super::messages;
 use super::pages::{Items, Page};
 use crate::flow::{FlowSource, Zones};
+use crate::sequences::Sequences;
 use crate::shared_scope::{key_message, options_messages};
 use crate::source::{ExporterLoad, Source as _};
 
@@ -54,6 +55,7 @@ pub(super) fn zone_of(label: &str, labels: &[Arc<str>]) -> Result<ZoneId, Status
 /// `ListExporters`.
 pub(super) fn exporters(
     flow: &FlowSource,
+    sequences: Option<&Sequences>,
     request: v1::ListExportersRequest,
 ) -> Result<v1::ListExportersResponse, Status> {
     let labels = flow.zones();
@@ -72,6 +74,10 @@ pub(super) fn exporters(
     for key in loads.keys() {
         known.entry(*key).or_default();
     }
+    let mut accounts = accounts(sequences, &filter, &labels);
+    for key in accounts.keys() {
+        known.entry(*key).or_default();
+    }
     let mut items = Items::new(&page);
     for (key, scopes) in known {
         if page.after.is_some_and(|after| key <= after) || !filter.takes(key.zone, key.exporter) {
@@ -82,11 +88,27 @@ pub(super) fn exporters(
         }
         let views: Vec<_> = scopes.iter().filter_map(|scope| flow.store().scope_view(scope)).collect();
         let pending_bytes = pending.get(&key).copied().unwrap_or(0);
+        let sequences = accounts.remove(&key).unwrap_or_default();
         let exporter = exporter(key, &labels, &views, loads.get(&key));
-        items.push(&key, v1::Exporter { pending_bytes, ..exporter });
+        items.push(&key, v1::Exporter { pending_bytes, sequences, ..exporter });
     }
     let (exporters, next_page_token) = items.finish();
     Ok(v1::ListExportersResponse { exporters, next_page_token })
+}
+
+fn accounts(
+    sequences: Option<&Sequences>,
+    filter: &Filter,
+    labels: &[Arc<str>],
+) -> HashMap<ExporterKey, Vec<v1::SequenceAccount>> {
+    let zone =
+        |zone: &str| ZoneId(labels.iter().position(|label| **label == *zone).unwrap_or_default() as u16);
+    let accounts =
+        sequences.map(|sequences| sequences.accounts(|label, exporter| filter.takes(zone(label), exporter)));
+    let keyed = |((label, exporter), accounts): ((Box<str>, IpAddr), _)| {
+        (ExporterKey { zone: zone(&label), exporter }, accounts)
+    };
+    accounts.into_iter().flatten().map(keyed).collect()
 }
 
 fn loads(flow: &FlowSource, labels: &[Arc<str>]) -> HashMap<ExporterKey, ExporterLoad> {

@@ -108,7 +108,7 @@ impl NodeControl for Control {
         request: Request<v1::ListExportersRequest>,
     ) -> Result<Response<v1::ListExportersResponse>, Status> {
         let request = request.into_inner();
-        let listed = self.aside(move |node| lists::exporters(node.flow(), request)).await;
+        let listed = self.aside(move |node| lists::exporters(node.flow(), node.sequences(), request)).await;
         self.answer(Method::ListExporters, listed)
     }
 

@@ -10,6 +10,7 @@
 mod known;
 mod listeners;
 mod loads;
+mod numbers;
 mod report;
 mod worker;
 
@@ -26,12 +27,15 @@ use udp_receiver::BindError;
 pub use self::known::{Known, Zones};
 use self::listeners::{AllowLists, Listener, Listeners};
 use self::loads::LoadCell;
+use self::numbers::Numbers;
 use self::report::ReportCell;
 use self::worker::Worker;
 use crate::config::{self, Config};
 use crate::metrics::BatchTimes;
 use crate::output::Output;
-use crate::source::{ExporterLoad, InputStatistics, Source, SourceHealth, SourceState, SourceStatistics};
+use crate::source::{
+    ExporterLoad, InputStatistics, Numbered, Source, SourceHealth, SourceState, SourceStatistics,
+};
 use crate::tail::Tails;
 
 /// A worker reports several times a second; one that has not for this long hangs.
@@ -44,6 +48,7 @@ pub struct FlowSource {
     control: Arc<Control>,
     reports: Vec<Arc<ReportCell>>,
     loads: Vec<Arc<LoadCell>>,
+    numbers: Arc<Numbers>,
     workers: Mutex<Workers>,
 }
 
@@ -132,6 +137,7 @@ impl FlowSource {
         let control = Arc::new(Control::new(settings));
         let mut reports = Vec::new();
         let mut loads = Vec::new();
+        let numbers = Arc::new(Numbers::default());
         let mut ready = Vec::new();
         for (index, sockets) in sockets.into_iter().enumerate() {
             let report = Arc::new(ReportCell::default());
@@ -147,13 +153,14 @@ impl FlowSource {
                 control: control.clone(),
                 report: report.clone(),
                 load: load.clone(),
+                numbers: numbers.clone(),
                 times: times.clone(),
             }));
             reports.push(report);
             loads.push(load);
         }
         let workers = Mutex::new(Workers::Ready(ready));
-        Ok(Self { listeners, known: known.clone(), control, reports, loads, workers })
+        Ok(Self { listeners, known: known.clone(), control, reports, loads, numbers, workers })
     }
 
     /// What it knows of exporters.
@@ -258,6 +265,10 @@ impl Source for FlowSource {
             template_scopes: self.known.store.scopes(),
             template_scopes_evicted: self.known.store.scopes_evicted(),
         }
+    }
+
+    fn take_numbers(&self) -> Vec<Numbered> {
+        self.numbers.take(self.known.zones.labels())
     }
 
     fn exporters(&self) -> Vec<ExporterLoad> {

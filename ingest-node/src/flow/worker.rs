@@ -14,6 +14,7 @@ use udp_receiver::{Received, Receiver, ReceiverOptions, Socket, SocketProbe};
 
 use super::listeners::AllowLists;
 use super::loads::{Counted, LoadCell, Loads};
+use super::numbers::Numbers;
 use super::report::{Report, ReportCell, SocketReport};
 use super::{Control, Order};
 use crate::metrics::BatchTimes;
@@ -22,7 +23,7 @@ use crate::tail::{Collector, Tails};
 
 /// How often a worker reports.
 const REPORT_EVERY: Duration = Duration::from_millis(200);
-/// How often it reports what each exporter sent.
+/// How often it reports what each exporter sent, and which sequence numbers came.
 const REPORT_LOADS_EVERY: Duration = Duration::from_secs(1);
 /// A drain ends when nothing has come for this long.
 const IDLE: Duration = Duration::from_secs(2);
@@ -51,6 +52,7 @@ pub(super) struct Parts {
     pub(super) control: Arc<Control>,
     pub(super) report: Arc<ReportCell>,
     pub(super) load: Arc<LoadCell>,
+    pub(super) numbers: Arc<Numbers>,
     pub(super) times: BatchTimes,
 }
 
@@ -68,6 +70,7 @@ pub(super) struct Worker {
     report: Arc<ReportCell>,
     loads: Loads,
     load: Arc<LoadCell>,
+    numbers: Arc<Numbers>,
     times: BatchTimes,
     /// Counted by decoders that a panic has ended.
     before: Statistics,
@@ -97,6 +100,7 @@ impl Worker {
             report: parts.report,
             loads: Loads::new(),
             load: parts.load,
+            numbers: parts.numbers,
             times: parts.times,
             before: Statistics::default(),
             panics: 0,
@@ -202,6 +206,7 @@ impl Worker {
     fn recover(&mut self) {
         self.panics += 1;
         let fresh = self.decoder.fresh();
+        self.numbers.collect(self.index, &mut self.decoder);
         let ended = std::mem::replace(&mut self.decoder, fresh);
         self.before.add(ended.statistics());
         self.before.settle_panic(self.receiver.total().abandoned);
@@ -223,6 +228,7 @@ impl Worker {
 
     fn report_loads(&mut self, now: Instant) {
         self.load.set(&self.loads);
+        self.numbers.collect(self.index, &mut self.decoder);
         self.loads_reported = now;
     }
 
