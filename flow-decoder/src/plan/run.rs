@@ -166,8 +166,11 @@ impl Plan {
             rates.note(*id, octets(scene, record, step));
         }
         match (rates.rate(), &self.sampling.selector) {
-            (0, Some(selector)) => scene.options.rate_of(number(scene, record, selector)),
-            (0, None) => scene.options.domain_rate(),
+            // An empty field names no sampler.
+            (0, Some(selector)) if record.find(selector).1 > 0 => {
+                scene.options.rate_of(number(scene, record, selector))
+            }
+            (0, _) => scene.options.domain_rate(),
             (rate, _) => rate,
         }
     }

@@ -71,3 +71,11 @@ fn an_empty_sampling_space_says_nothing() {
     let message = Message::ipfix().templates(&[(256, &[field(305, 1), varlen(306)])]);
     assert_eq!(flows(message.set(256, [5, 0]))[0].sampling_rate, 0);
 }
+
+#[test]
+fn an_empty_sampler_id_names_no_sampler() {
+    let message = Message::ipfix().options_template(300, &[field(149, 4)], &[field(48, 1), field(34, 1)]);
+    let message = message.set(300, [0, 0, 0, 0, 0, 100]).templates(&[(256, &[varlen(48), field(4, 1)])]);
+    let flows = flows(message.set(256, [0, 6, 1, 0, 6]));
+    assert_eq!((flows[0].sampling_rate, flows[1].sampling_rate), (0, 100));
+}

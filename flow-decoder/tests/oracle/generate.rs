@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use crate::wire::{
-    Field, Message, field, ipfix_options_template, put16, put32, template, v9_options_template,
+    EXPORT_TIME, Field, Message, field, ipfix_options_template, put16, put32, template, v9_options_template,
 };
 use flow_decoder::template::VARIABLE;
 
@@ -83,16 +83,60 @@ impl fmt::Debug for Hex {
     }
 }
 
-/// Datagrams of one exporter with the source port of each.
-pub(crate) fn datagrams() -> impl Strategy<Value = Vec<(u16, Hex)>> {
+/// What a header says: seconds behind [`EXPORT_TIME`], seconds since the boot, sequence. In whatever order they come, there
+/// are restarts among them, two of them in a row, clocks that were set, reordering and repeats.
+const HEADS: [(u32, u32, u32); 10] = [
+    (0, 100, 1),
+    (0, 86_400, 100_000),
+    (10, 86_410, 100_010),
+    (20, 86_420, 100_020),
+    (30, 50, 1),
+    (40, 60, 2),
+    (200, 10, 3),
+    (210, 86_610, 4),
+    (900, 5, 100_030),
+    (900, 30, 5),
+];
+
+/// A header, and by how many seconds the receiver's clock is ahead of it.
+fn head() -> impl Strategy<Value = Head> {
+    let ahead = prop_oneof![8 => Just(1u32), 1 => Just(4000)];
+    (prop_oneof![2 => Just(HEADS[0]), 3 => select(&HEADS[..])], ahead)
+        .prop_map(|((seconds, uptime, sequence), ahead)| Head { seconds, uptime, sequence, ahead })
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    seconds: u32,
+    uptime: u32,
+    sequence: u32,
+    ahead: u32,
+}
+
+impl Head {
+    fn received_ns(self) -> u64 {
+        u64::from(EXPORT_TIME + self.seconds + self.ahead) * 1_000_000_000
+    }
+
+    fn write(self, message: Message, version: Version) -> Message {
+        let message = message.export_time(EXPORT_TIME + self.seconds).sequence(self.sequence);
+        if version == Version::V9 { message.uptime(self.uptime * 1000) } else { message }
+    }
+}
+
+/// Datagrams of one exporter with the source port and the receive time of each.
+pub(crate) fn datagrams() -> impl Strategy<Value = Vec<(u16, u64, Hex)>> {
     let version = select(&[Version::V9, Version::Ipfix][..]);
     version.prop_flat_map(|version| {
-        let datagram = (select(&PORTS[..]), prop::collection::vec(set(version), 1..5));
-        let first = (select(&PORTS[..]), prop::collection::vec(templates(version), 1..3));
-        (first, prop::collection::vec(datagram, 1..6)).prop_map(move |(first, rest)| {
+        let datagram = (select(&PORTS[..]), head(), prop::collection::vec(set(version), 1..5));
+        let first = (select(&PORTS[..]), head(), prop::collection::vec(templates(version), 1..3));
+        (first, prop::collection::vec(datagram, 1..8)).prop_map(move |(first, rest)| {
             let mut layouts = HashMap::new();
             let all = std::iter::once(first).chain(rest);
-            all.map(|(port, sets)| (port, Hex(build(version, port, &sets, &mut layouts)))).collect()
+            let mut datagram = |(port, head, sets): (u16, Head, Vec<Set>)| {
+                (port, head.received_ns(), Hex(build(version, head, port, &sets, &mut layouts)))
+            };
+            all.map(&mut datagram).collect()
         })
     })
 }
@@ -176,11 +220,12 @@ fn usual_length(id: u16) -> u16 {
 
 type Layouts = HashMap<(u16, u16), Vec<Field>>;
 
-fn build(version: Version, port: u16, sets: &[Set], layouts: &mut Layouts) -> Vec<u8> {
+fn build(version: Version, head: Head, port: u16, sets: &[Set], layouts: &mut Layouts) -> Vec<u8> {
     let message = match version {
         Version::V9 => Message::v9(),
         Version::Ipfix => Message::ipfix(),
     };
+    let message = head.write(message, version);
     sets.iter()
         .fold(message, |message, set| match set {
             Set::Templates(templates, padding) => {

@@ -7,6 +7,7 @@ mod cases;
 mod generate;
 mod parse;
 mod record;
+mod restart;
 #[path = "../rig/mod.rs"]
 mod rig;
 #[path = "../wire/mod.rs"]
@@ -15,7 +16,7 @@ mod wire;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use flow_decoder::{Datagram, ZoneId};
+use flow_decoder::{Datagram, PendingLimits, StoreLimits, ZoneId};
 use generate::Hex;
 use parse::{Decoded, Reference};
 use proptest::prelude::*;
@@ -29,7 +30,10 @@ struct Both {
 
 impl Both {
     fn new() -> Self {
-        Self { rig: Rig::new(), reference: Reference::default() }
+        // As over a file: what waits is not given up with time.
+        let pending = PendingLimits { age_ns: None, ..PendingLimits::default() };
+        let rig = Rig::with_limits(StoreLimits { pending, ..StoreLimits::default() });
+        Self { rig, reference: Reference::default() }
     }
 
     /// How many records both agree on.
@@ -118,8 +122,8 @@ proptest! {
     #[test]
     fn made_up_templates_decode_alike(datagrams in generate::datagrams()) {
         let mut both = Both::new();
-        for (port, Hex(payload)) in &datagrams {
-            let agreed = both.compare(payload, rig::exporter(*port), rig::RECEIVED_NS);
+        for (port, received_ns, Hex(payload)) in &datagrams {
+            let agreed = both.compare(payload, rig::exporter(*port), *received_ns);
             prop_assert!(agreed.is_ok(), "{}", agreed.unwrap_err());
             prop_assert!(both.rig.statistics().check());
         }

@@ -2,7 +2,7 @@
 //!
 //! It remembers templates and options per observation domain, and makes of each data record the elements it holds. What
 //! those elements mean is `record`'s business. Data without a template waits; after each datagram what can be read by then
-//! is read, in the order in which it came.
+//! is read, in the order in which it came. What was announced before a restart (see `restart`) is as if it were not known.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -10,6 +10,7 @@ use std::net::{IpAddr, SocketAddr};
 use catchment_proto::flow::v1::{FlowRecord, OptionsRecord};
 
 use super::record::{self, Header};
+use super::restart::{Place, Ports, behind, believed, place, same_boot, suspect};
 
 /// A field of a layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +45,8 @@ pub(crate) struct Announced {
     pub(crate) rate: u64,
     pub(crate) rate_by_selector: HashMap<u64, u64>,
     pub(crate) boot_ms: u64,
-    /// Header times (seconds) at which the above were said.
-    said: HashMap<Said, u32>,
+    /// Times (ms) at which the above were said.
+    said: HashMap<Said, i64>,
 }
 
 /// What an options record can say.
@@ -59,6 +60,7 @@ enum Said {
 /// A data set that waits for its template.
 struct Waiting {
     header: Header,
+    epoch: i64,
     id: u16,
     body: Vec<u8>,
     /// The domain's rate and the boot time as they were known when it came.
@@ -68,8 +70,11 @@ struct Waiting {
 
 #[derive(Default)]
 struct Domain {
-    /// Template id to what each source port announced.
-    layouts: HashMap<u16, Vec<(u16, Layout)>>,
+    /// Template id to what each source port announced, the latest last.
+    layouts: HashMap<u16, Vec<(u16, Layout, Place)>>,
+    ports: Ports,
+    /// Templates that ports announced in a datagram that may be the first after a restart.
+    unsure: HashMap<u16, Vec<u16>>,
     announced: Announced,
     waiting: Vec<Waiting>,
 }
@@ -140,18 +145,19 @@ impl Reference {
 
     fn sets(&mut self, message: &[u8], mut at: usize, header: Header, out: &mut Decoded) -> Option<()> {
         let domain = self.domains.entry((header.source.ip(), header.version, header.domain)).or_default();
+        let epoch = domain.begin(header);
         loop {
             let (id, length) = (be16(message, at)?, usize::from(be16(message, at + 2)?));
             let rest = message.get(at + 4..).filter(|_| length >= 4)?;
             let Some(body) = rest.get(..length - 4) else {
                 // The records that are there are read; nothing says what would come behind.
-                return (id >= 256).then(|| domain.data(header, id, rest, out)).flatten();
+                return (id >= 256).then(|| domain.data(header, epoch, id, rest, out)).flatten();
             };
             match (header.version, id) {
-                (9, 0) | (10, 2) => domain.templates(header, body, false),
-                (9, 1) | (10, 3) => domain.templates(header, body, true),
+                (9, 0) | (10, 2) => domain.templates(header, epoch, body, false),
+                (9, 1) | (10, 3) => domain.templates(header, epoch, body, true),
                 (_, 256..) => {
-                    domain.data(header, id, body, out);
+                    domain.data(header, epoch, id, body, out);
                 }
                 _ => {}
             }
@@ -161,7 +167,31 @@ impl Reference {
 }
 
 impl Domain {
-    fn templates(&mut self, header: Header, mut body: &[u8], options: bool) {
+    /// The epoch that a datagram is in.
+    fn begin(&mut self, header: Header) -> i64 {
+        let port = header.source.port();
+        let places = || self.layouts.values().flatten().map(|(of, _, place)| (*of, *place));
+        let own = places().filter(|(of, _)| *of == port).map(|(_, place)| place).max();
+        let all = places().map(|(_, place)| place).max();
+        let (epoch, unsure) = self.ports.epoch(&header, own, all);
+        // Now it is known whether the datagram before was the first of this epoch: then what it announced holds.
+        let before = self.unsure.remove(&port).unwrap_or_default();
+        for id in before {
+            let ports = self.layouts.entry(id).or_default();
+            if let Some(at) = ports.iter().position(|(of, ..)| *of == port)
+                && suspect(ports[at].2.epoch, epoch)
+            {
+                let (_, layout, old) = ports.remove(at);
+                ports.push((port, layout, behind(place(&header, epoch), old)));
+            }
+        }
+        if unsure {
+            self.unsure.insert(port, Vec::new());
+        }
+        epoch
+    }
+
+    fn templates(&mut self, header: Header, epoch: i64, mut body: &[u8], options: bool) {
         while body.iter().any(|&byte| byte != 0) {
             let read = match header.version {
                 9 => v9_template(body, options),
@@ -176,29 +206,51 @@ impl Domain {
             if id < 256 || octets == 0 || octets > 65_535 || too_many {
                 continue;
             }
+            let (port, layout) = (header.source.port(), Layout { options, fields });
+            if let Some(unsure) = self.unsure.get_mut(&port) {
+                unsure.push(id);
+            }
             let ports = self.layouts.entry(id).or_default();
-            ports.retain(|(port, _)| *port != header.source.port());
-            ports.push((header.source.port(), Layout { options, fields }));
+            let mut new = place(&header, epoch);
+            if let Some(at) = ports.iter().position(|(of, ..)| *of == port) {
+                let old = ports[at].2;
+                if ports[at].1 == layout && !suspect(old.epoch, epoch) {
+                    continue;
+                }
+                new = behind(new, old);
+                ports.remove(at);
+            }
+            ports.push((port, layout, new));
         }
     }
 
-    /// The port's own layout, else the one that all ports agree on.
-    fn layout(&self, id: u16, port: u16) -> Option<Layout> {
+    /// The port's own layout, else the one that all ports agree on; of those that need not be announced again.
+    fn layout(&self, id: u16, port: u16, epoch: i64) -> Option<Layout> {
         let ports = self.layouts.get(&id)?;
-        let own = ports.iter().find(|(of, _)| *of == port);
-        let same = ports.iter().all(|(_, layout)| *layout == ports[0].1);
-        own.or(ports.first().filter(|_| same)).map(|(_, layout)| layout.clone())
+        let own = ports.iter().find(|(of, ..)| *of == port);
+        let counts = |place: &Place| match own {
+            Some(_) => same_boot(place.epoch, epoch),
+            None => !suspect(place.epoch, epoch),
+        };
+        if let Some((_, layout, place)) = own
+            && !suspect(place.epoch, epoch)
+        {
+            return Some(layout.clone());
+        }
+        let mut layouts = ports.iter().filter(|(.., place)| counts(place)).map(|(_, layout, _)| layout);
+        let first = layouts.next()?;
+        layouts.all(|layout| layout == first).then(|| first.clone())
     }
 
-    fn data(&mut self, header: Header, id: u16, body: &[u8], out: &mut Decoded) -> Option<()> {
-        match self.layout(id, header.source.port()) {
+    fn data(&mut self, header: Header, epoch: i64, id: u16, body: &[u8], out: &mut Decoded) -> Option<()> {
+        match self.layout(id, header.source.port(), epoch) {
             Some(layout) => {
                 let announced = self.announced.clone();
                 self.records(header, id, &layout, body, &announced, out);
             }
             None => {
                 let Announced { rate, boot_ms, .. } = self.announced;
-                self.waiting.push(Waiting { header, id, body: body.to_vec(), rate, boot_ms });
+                self.waiting.push(Waiting { header, epoch, id, body: body.to_vec(), rate, boot_ms });
             }
         }
         Some(())
@@ -206,7 +258,7 @@ impl Domain {
 
     fn read_what_waited(&mut self, out: &mut Decoded) {
         for set in std::mem::take(&mut self.waiting) {
-            let Some(layout) = self.layout(set.id, set.header.source.port()) else {
+            let Some(layout) = self.layout(set.id, set.header.source.port(), set.epoch) else {
                 self.waiting.push(set);
                 continue;
             };
@@ -218,7 +270,7 @@ impl Domain {
             self.records(set.header, set.id, &layout, &set.body, &then, out);
             // What it says itself holds where nothing was said since.
             let mut said = std::mem::replace(&mut self.announced, now);
-            self.announced.take_earlier(&mut said, set.header.seconds);
+            self.announced.take_earlier(&mut said, believed(&set.header));
         }
     }
 
@@ -261,36 +313,36 @@ impl Announced {
             _ if rate == 0 => {}
             Some(selector) => {
                 self.rate_by_selector.insert(selector, rate);
-                self.said.insert(Said::RateOf(selector), header.seconds);
+                self.said.insert(Said::RateOf(selector), believed(&header));
             }
             None => {
                 self.rate = rate;
-                self.said.insert(Said::Rate, header.seconds);
+                self.said.insert(Said::Rate, believed(&header));
             }
         }
         let said: Vec<_> = plain.iter().filter(|e| !e.value.is_empty()).copied().collect();
         let boot_ms = record::number(&said, 0, 160);
         if boot_ms != 0 {
             self.boot_ms = boot_ms;
-            self.said.insert(Said::Boot, header.seconds);
+            self.said.insert(Said::Boot, believed(&header));
         }
     }
 
-    /// Takes over what was said at `seconds` and read only now, where nothing was said before or only earlier.
-    fn take_earlier(&mut self, other: &mut Self, seconds: u32) {
-        let is_new = |said: &Self, what| said.said.get(&what).is_none_or(|&at| at < seconds);
+    /// Takes over what was said at `time` and read only now, where nothing was said before or only earlier.
+    fn take_earlier(&mut self, other: &mut Self, time: i64) {
+        let is_new = |said: &Self, what| said.said.get(&what).is_none_or(|&at| at < time);
         if is_new(self, Said::Rate) && other.rate != self.rate {
             self.rate = other.rate;
-            self.said.insert(Said::Rate, seconds);
+            self.said.insert(Said::Rate, time);
         }
         if is_new(self, Said::Boot) && other.boot_ms != self.boot_ms {
             self.boot_ms = other.boot_ms;
-            self.said.insert(Said::Boot, seconds);
+            self.said.insert(Said::Boot, time);
         }
         for (selector, rate) in other.rate_by_selector.drain() {
             if is_new(self, Said::RateOf(selector)) && self.rate_by_selector.get(&selector) != Some(&rate) {
                 self.rate_by_selector.insert(selector, rate);
-                self.said.insert(Said::RateOf(selector), seconds);
+                self.said.insert(Said::RateOf(selector), time);
             }
         }
     }
