@@ -13,7 +13,8 @@ use tokio::net::TcpListener;
 use udp_receiver::{Holders, Protocol, holders_of};
 
 use crate::cli::Cli;
-use crate::config::{ConfigErrors, Loaded, Origin, Problem};
+use crate::cluster::{Addresses, Cluster};
+use crate::config::{Config, ConfigErrors, Loaded, Origin, Problem};
 use crate::control::ControlPort;
 use crate::ledger::Ledger;
 use crate::live::Refused;
@@ -60,8 +61,12 @@ async fn serve(cli: &Cli, loaded: &Loaded, prepared: Prepared, logging: Logging)
         OpenError::Port { address, error } => taken("node.grpc", address, error),
         OpenError::Tls { .. } => error.into(),
     })?;
-    let node = Arc::new(Node::open(loaded.clone(), cli.sources(), prepared, logging)?);
     let listener = bind("node.http", config.node.http).await?;
+    let cluster = join(config, &prepared, grpc.address(), listener.local_addr()?).await?;
+    let node = Arc::new(Node::open(loaded.clone(), cli.sources(), prepared, logging)?);
+    if let Some(cluster) = &cluster {
+        cluster.attach(&node);
+    }
     tracing::info!(address = %listener.local_addr()?, "serving http");
     tokio::spawn(http::serve(listener, node.clone()));
     if let Some(address) = config.health.listen {
@@ -84,10 +89,39 @@ async fn serve(cli: &Cli, loaded: &Loaded, prepared: Prepared, logging: Logging)
             () = node.output().closed() => { node.begin_drain("the reader of the output has left"); }
         }
     };
-    let draining = node.clone();
+    let (draining, reason) = (node.clone(), drain.reason.clone());
     tokio::task::spawn_blocking(move || draining.drain(&drain)).await?;
+    if let Some(cluster) = cluster {
+        cluster.leave(&reason).await;
+    }
     grpc.stop().await;
     Ok(node.status().ledger)
+}
+
+/// Begins to look for a coordinator, and waits until the node knows what the cluster knows, or long enough.
+async fn join(
+    config: &Config,
+    prepared: &Prepared,
+    grpc: SocketAddr,
+    http: SocketAddr,
+) -> anyhow::Result<Option<Cluster>> {
+    let addresses = Addresses {
+        grpc,
+        http,
+        advertise_grpc: config.node.advertise_grpc.clone(),
+        advertise_http: config.node.advertise_http.clone(),
+    };
+    let cluster = Cluster::start(config, prepared, addresses).context("coordinator.tls")?;
+    if let Some(cluster) = &cluster {
+        let timeout = config.coordinator.startup_timeout;
+        if !cluster.wait_for_snapshot(timeout).await {
+            tracing::warn!(
+                ?timeout,
+                "no snapshot from a coordinator in time: the node starts with what it knows"
+            );
+        }
+    }
+    Ok(cluster)
 }
 
 /// Takes over what an earlier process left in `state.dir`, and begins to save there.

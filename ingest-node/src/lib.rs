@@ -8,6 +8,7 @@
 pub mod app;
 pub mod capture;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod control;
 pub mod decode_command;

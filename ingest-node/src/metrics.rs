@@ -11,6 +11,7 @@ use flow_decoder::{Protocol, Reason, Stream};
 use metrics::{Histogram, Key, KeyName, Label, Level, Metadata, Recorder, SharedString, Unit};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
+use crate::cluster::Counts;
 use crate::ledger::DropReason;
 use crate::source::ExporterLoad;
 use crate::status::Status;
@@ -113,6 +114,17 @@ metrics! {
     EXPORTER_DATAGRAMS = Counter "catchment_exporter_datagrams_total" ["zone", "exporter"] "Datagrams of the exporters with the most records; as many exporters as `metrics.top_exporters` says.";
     EXPORTER_BYTES = Counter "catchment_exporter_bytes_total" ["zone", "exporter"] "UDP payload octets of these exporters.";
     EXPORTER_RECORDS = Counter "catchment_exporter_records_total" ["zone", "exporter"] "Records of all streams decoded from these exporters.";
+    COORDINATOR_CONNECTED = Gauge "catchment_coordinator_connected" [] "1 while there is a session with a coordinator, else 0; 0 as well where the node is to work alone.";
+    COORDINATOR_SESSIONS = Counter "catchment_coordinator_sessions_total" ["event"] "Sessions with coordinators: `begun`, `lost`, `refused`; `unreachable` are tries in which no coordinator answered.";
+    COORDINATOR_COMMANDS = Counter "catchment_coordinator_commands_total" ["outcome"] "Commands of the cluster: `done` or `refused`.";
+    SYNC_SNAPSHOT = Gauge "catchment_sync_snapshot_time_seconds" [] "When the last snapshot of the cluster's state was complete, seconds since 1970; 0: none yet.";
+    SYNC_SCOPES = Counter "catchment_sync_scopes_total" ["event"] "Exporters' domains told to the cluster (`sent`, of which `refused` came back), put off because their exporter or the node says too much (`limited`), told by the cluster (`received`), and of these left out because no listener is in their zone (`other_zone`).";
+    SYNC_TEMPLATES = Counter "catchment_sync_templates_total" ["event"] "Templates told to the cluster (`sent`), and told by it: new here or with another layout (`learnt`), older than what is known (`older`), announced differently by several ports or twice at one moment (`conflict`).";
+    SYNC_MESSAGES = Counter "catchment_sync_messages_total" [] "Messages with templates that went to the cluster.";
+    SYNC_INVALID = Counter "catchment_sync_invalid_total" [] "What the cluster told and cannot be: domains, templates, options.";
+    SYNC_WANTED = Counter "catchment_sync_wanted_total" ["event"] "Templates that data here waits for, each time they are looked for in the cluster (`asked`), and templates that others look for and this node knows (`known`).";
+    SYNC_UPLINK = Histogram "catchment_sync_uplink_seconds" [] "Time from a change to the message that tells the cluster of it.";
+    SEQUENCE_REPORTS_GIVEN_UP = Counter "catchment_sequence_reports_given_up_total" [] "Reports of exporters' sequences that no coordinator took in time.";
     SPOOL_BYTES = Gauge "catchment_spool_bytes" [] "Octets on disk. 0: this release has no spool.";
     SPOOL_RECORDS = Gauge "catchment_spool_records" ["stream"] "Records on disk. 0: this release has no spool.";
 }
@@ -121,18 +133,21 @@ metrics! {
 const PROCESSING_BUCKETS: &[f64] =
     &[0.000_01, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 1.0];
 
+/// Upper bounds of the uplink's histogram, seconds.
+const UPLINK_BUCKETS: &[f64] = &[0.001, 0.002_5, 0.005, 0.01, 0.025, 0.1, 1.0, 10.0];
+
 /// The node's metrics.
 pub struct Metrics {
     recorder: PrometheusRecorder,
     handle: PrometheusHandle,
 }
 
-/// Records processing times; cheap to clone.
+/// Records times; cheap to clone.
 #[derive(Clone, Debug)]
-pub struct BatchTimes(Histogram);
+pub struct Times(Histogram);
 
-impl BatchTimes {
-    /// Notes the time that one read's datagrams took.
+impl Times {
+    /// Notes a time.
     pub fn record(&self, time: Duration) {
         self.0.record(time.as_secs_f64());
     }
@@ -156,9 +171,11 @@ impl Metrics {
     /// # Panics
     /// Never: the buckets are a constant that is not empty.
     pub fn new() -> Self {
-        let matcher = Matcher::Full(PROCESSING.name.to_owned());
-        let builder = PrometheusBuilder::new().set_buckets_for_metric(matcher, PROCESSING_BUCKETS);
-        let recorder = builder.expect("the list of buckets is not empty").build_recorder();
+        let full = |metric: Metric| Matcher::Full(metric.name.to_owned());
+        let builder = PrometheusBuilder::new()
+            .set_buckets_for_metric(full(PROCESSING), PROCESSING_BUCKETS)
+            .and_then(|builder| builder.set_buckets_for_metric(full(SYNC_UPLINK), UPLINK_BUCKETS));
+        let recorder = builder.expect("the lists of buckets are not empty").build_recorder();
         let handle = recorder.handle();
         for metric in ALL.iter().filter(|metric| !metric.labels.contains(&"exporter")) {
             let (name, help) = (KeyName::from(metric.name), SharedString::const_str(metric.help));
@@ -172,8 +189,13 @@ impl Metrics {
     }
 
     /// The processing-time histogram of a source.
-    pub fn batch_times(&self, source: &'static str) -> BatchTimes {
-        BatchTimes(self.recorder.register_histogram(&key(PROCESSING, [source.into()]), &METADATA))
+    pub fn batch_times(&self, source: &'static str) -> Times {
+        Times(self.recorder.register_histogram(&key(PROCESSING, [source.into()]), &METADATA))
+    }
+
+    /// The histogram of times that news for the cluster take.
+    pub fn uplink_times(&self) -> Times {
+        Times(self.recorder.register_histogram(&key(SYNC_UPLINK, []), &METADATA))
     }
 
     /// Moves recorded observations into their buckets. To be called every few seconds: without it they pile up.
@@ -207,6 +229,7 @@ impl Metrics {
         self.counter(SEQUENCE_REORDERED, [], sequences.reordered);
         self.counter(SEQUENCE_REPEATED, [], sequences.repeated);
         self.counter(SEQUENCE_RESETS, [], sequences.resets);
+        self.draw_cluster(&status.cluster);
         self.gauge(SPOOL_BYTES, [], 0.0);
         for calls in &status.calls {
             self.counter(GRPC_CALLS, [calls.method.into(), "answered".into()], calls.answered);
@@ -218,6 +241,36 @@ impl Metrics {
         self.counter(TAIL_LOST, ["unseen".into()], status.tail.unseen);
         self.draw_sources(status);
         self.draw_ledger(status);
+    }
+
+    fn draw_cluster(&self, counts: &Counts) {
+        self.gauge(COORDINATOR_CONNECTED, [], f64::from(u8::from(counts.connected)));
+        self.gauge(SYNC_SNAPSHOT, [], counts.snapshot_seconds);
+        let by_label = [
+            (COORDINATOR_SESSIONS, "begun", counts.sessions),
+            (COORDINATOR_SESSIONS, "lost", counts.sessions_lost),
+            (COORDINATOR_SESSIONS, "refused", counts.sessions_refused),
+            (COORDINATOR_SESSIONS, "unreachable", counts.unreachable),
+            (COORDINATOR_COMMANDS, "done", counts.commands - counts.commands_refused),
+            (COORDINATOR_COMMANDS, "refused", counts.commands_refused),
+            (SYNC_SCOPES, "sent", counts.scopes_sent),
+            (SYNC_SCOPES, "refused", counts.scopes_refused),
+            (SYNC_SCOPES, "limited", counts.scopes_limited),
+            (SYNC_SCOPES, "received", counts.scopes_received),
+            (SYNC_SCOPES, "other_zone", counts.other_zones),
+            (SYNC_TEMPLATES, "sent", counts.templates_sent),
+            (SYNC_TEMPLATES, "learnt", counts.templates_learnt),
+            (SYNC_TEMPLATES, "older", counts.templates_older),
+            (SYNC_TEMPLATES, "conflict", counts.templates_conflicting),
+            (SYNC_WANTED, "asked", counts.wanted_sent),
+            (SYNC_WANTED, "known", counts.wanted_known),
+        ];
+        for (metric, label, count) in by_label {
+            self.counter(metric, [label.into()], count);
+        }
+        self.counter(SYNC_MESSAGES, [], counts.messages_sent);
+        self.counter(SYNC_INVALID, [], counts.parts_refused);
+        self.counter(SEQUENCE_REPORTS_GIVEN_UP, [], counts.reports_given_up);
     }
 
     fn draw_sources(&self, status: &Status) {
@@ -380,6 +433,7 @@ mod tests {
     fn a_scrape_has_every_metric_and_no_other() {
         let metrics = Metrics::new();
         metrics.batch_times("flow").record(Duration::from_micros(7));
+        metrics.uplink_times().record(Duration::from_millis(2));
         let text = metrics.render(&Status::example());
         let served: HashSet<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
         let defined: Vec<_> =

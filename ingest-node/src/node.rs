@@ -12,6 +12,7 @@ use catchment_serving::logging::Logging;
 use flow_decoder::Statistics;
 use tokio::sync::watch;
 
+use crate::cluster::Counters;
 use crate::config::{Config, Loaded, LogLevel, Sources};
 use crate::control::{Calls, messages};
 use crate::flow::{FlowSource, Known};
@@ -35,7 +36,7 @@ pub struct Node {
     session: Mutex<Session>,
     complaints: Mutex<Complaints>,
     live: LiveConfig,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     output: Output,
     sources: Vec<Arc<dyn Source>>,
     flow: Arc<FlowSource>,
@@ -44,6 +45,7 @@ pub struct Node {
     calls: Calls,
     /// `None` where the cluster keeps the accounts.
     sequences: Option<Sequences>,
+    cluster: Arc<Counters>,
 }
 
 /// What there is of a node before its sockets.
@@ -53,12 +55,29 @@ pub struct Prepared {
     pub known: Known,
     /// What becomes of saves to `state.dir`.
     pub saves: Arc<Saves>,
+    /// What its side of the cluster counts.
+    pub cluster: Arc<Counters>,
+    /// Its metrics.
+    pub metrics: Arc<Metrics>,
+    /// When it was started.
+    pub started: SystemTime,
 }
 
 impl Prepared {
     /// Nothing yet, for a node with this configuration.
     pub fn nothing(config: &Config) -> Self {
-        Self { known: Known::nothing(config), saves: Arc::default() }
+        Self {
+            known: Known::nothing(config),
+            saves: Arc::default(),
+            cluster: Arc::default(),
+            metrics: Arc::default(),
+            started: SystemTime::now(),
+        }
+    }
+
+    /// Which start of the node this is: milliseconds since 1970.
+    pub fn incarnation(&self) -> u64 {
+        self.started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
     }
 }
 
@@ -95,11 +114,10 @@ impl Node {
         logging: Logging,
     ) -> anyhow::Result<Self> {
         let config = &loaded.config;
-        let started = SystemTime::now();
+        let (started, incarnation) = (prepared.started, prepared.incarnation());
         let id: Arc<str> = config.node.id.as_str().into();
-        let incarnation = started.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
         let output = Output::open(config, Origin { node: id.clone(), incarnation })?;
-        let metrics = Metrics::new();
+        let metrics = prepared.metrics;
         let tails = Arc::new(Tails::default());
         let times = metrics.batch_times("flow");
         let flow = Arc::new(FlowSource::open(config, &prepared.known, &output, &tails, &times)?);
@@ -131,6 +149,7 @@ impl Node {
             tails,
             calls: Calls::default(),
             sequences: alone.then(Sequences::new),
+            cluster: prepared.cluster,
         })
     }
 
@@ -379,6 +398,7 @@ impl Node {
             calls: self.calls.counts(),
             tail: self.tails.counts(),
             exporters: self.top(self.live.loaded().config.metrics.top_exporters),
+            cluster: self.cluster.counts(),
             sources,
         }
     }

@@ -7,6 +7,7 @@ use std::time::SystemTime;
 pub use catchment_serving::http::{Health, HealthStatus, Liveness};
 use serde::Serialize;
 
+use crate::cluster::Counts;
 use crate::control::CallCounts;
 use crate::ledger::Ledger;
 use crate::output::OutputHealth;
@@ -48,6 +49,8 @@ pub struct Status {
     /// The exporters with the most records.
     #[serde(skip)]
     pub exporters: Vec<ExporterLoad>,
+    /// What its side of the cluster has counted.
+    pub cluster: Counts,
     /// Each source.
     pub sources: Vec<SourceStatus>,
 }
@@ -178,6 +181,7 @@ impl Status {
                 records: 14,
                 last_seen_ns: 1,
             }],
+            cluster: Counts::default(),
             sources: vec![SourceStatus { name: "flow", health, statistics }],
         }
     }

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use catchment_settings::{ByteSize, Problem, Reading, check_readable};
+use catchment_settings::{ByteSize, Endpoint, Problem, Reading, check_readable};
 
 use super::choice::{Acks, Compression, Output, SaslMechanism};
 use super::model::Config;
@@ -21,6 +21,9 @@ pub(super) fn check(config: &Config, reading: &mut Reading) -> Vec<Problem> {
     config.tls.check("tls", reading);
     tls(config, reading, &mut warnings);
     sasl(config, reading, &mut warnings);
+    if config.coordinator.endpoints.iter().any(Endpoint::is_tls) {
+        config.coordinator.tls.check("coordinator.tls", reading);
+    }
     if !matches!(config.spool.compression, Compression::None | Compression::Lz4 | Compression::Zstd) {
         reading.conflict(["spool.compression", "spool.dir"], "the spool compresses with none, lz4 or zstd");
     }

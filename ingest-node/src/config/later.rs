@@ -10,11 +10,10 @@ use catchment_settings::{Entry, Origin, Problem};
 use super::model::Config;
 
 /// Keys (a whole one, or all below a section that ends in a dot) and what is not there yet.
-const LATER: &[(&str, &str)] = &[
-    ("templates.retention", "this release keeps templates in memory only"),
-    ("spool.", "this release has no spool: batches that Kafka does not take in time are dropped and counted"),
-    ("coordinator.", "this release has no cluster: the node works alone"),
-];
+const LATER: &[(&str, &str)] = &[(
+    "spool.",
+    "this release has no spool: batches that Kafka does not take in time are dropped and counted",
+)];
 
 /// What `key` does not do yet, if that is so.
 pub(super) fn missing(key: &str) -> Option<&'static str> {

@@ -3,12 +3,14 @@
 //! It is there before the first socket is open, so that what is remembered on disk and what the cluster knows can be in it
 //! when the first datagram comes.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use flow_decoder::{ExporterStore, StoreLimits, ZoneId};
 
 use super::pending_limits;
-use crate::config::{Config, Label};
+use crate::config::{self, Config, Label, Prefix};
 
 /// Templates and options state, and what their zones are called. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -17,6 +19,7 @@ pub struct Known {
     pub store: Arc<ExporterStore>,
     /// Zones of the listeners.
     pub zones: Zones,
+    allowed: Arc<ArcSwap<Allowed>>,
 }
 
 /// The zones that a node listens in. Inside of a node a zone is a number, everywhere else its label.
@@ -32,7 +35,22 @@ impl Known {
             pending: pending_limits(&config.pending),
             ..StoreLimits::default()
         };
-        Self { store: Arc::new(ExporterStore::new(limits)), zones: Zones::of(config) }
+        let (store, zones) = (Arc::new(ExporterStore::new(limits)), Zones::of(config));
+        let allowed = Arc::new(ArcSwap::from_pointee(Allowed::of(&config.sources.flow, &zones)));
+        let trusted = allowed.clone();
+        store.trust(Box::new(move |zone, exporter| trusted.load().contains(zone, exporter)));
+        Self { store, zones, allowed }
+    }
+
+    /// Whether a listener's allow list names the exporter: then its templates are shared before data has proven them. A
+    /// listener that lets everybody names nobody.
+    pub fn is_allowed(&self, zone: ZoneId, exporter: IpAddr) -> bool {
+        self.allowed.load().contains(zone, exporter)
+    }
+
+    /// Takes over changed allow lists.
+    pub(super) fn set_allowed(&self, settings: &config::FlowSource) {
+        self.allowed.store(Arc::new(Allowed::of(settings, &self.zones)));
     }
 }
 
@@ -68,6 +86,25 @@ impl Zones {
     /// All labels, by zone.
     pub fn labels(&self) -> &[Arc<str>] {
         &self.0
+    }
+}
+
+/// Exporters that allow lists name.
+#[derive(Debug)]
+struct Allowed(Vec<(ZoneId, Vec<Prefix>)>);
+
+impl Allowed {
+    fn of(settings: &config::FlowSource, zones: &Zones) -> Self {
+        let named = settings.listeners.iter().filter(|listener| !listener.allow.is_empty());
+        let list = |listener: &config::Listener| {
+            Some((zones.id(label(listener.zone.as_ref()))?, listener.allow.clone()))
+        };
+        Self(named.filter_map(list).collect())
+    }
+
+    fn contains(&self, zone: ZoneId, exporter: IpAddr) -> bool {
+        let named = |prefixes: &[Prefix]| prefixes.iter().any(|prefix| prefix.contains(exporter));
+        self.0.iter().any(|(of, prefixes)| *of == zone && named(prefixes))
     }
 }
 

@@ -31,7 +31,7 @@ use self::numbers::Numbers;
 use self::report::ReportCell;
 use self::worker::Worker;
 use crate::config::{self, Config};
-use crate::metrics::BatchTimes;
+use crate::metrics::Times;
 use crate::output::Output;
 use crate::source::{
     ExporterLoad, InputStatistics, Numbered, Source, SourceHealth, SourceState, SourceStatistics,
@@ -128,7 +128,7 @@ impl FlowSource {
         known: &Known,
         output: &Output,
         tails: &Arc<Tails>,
-        times: &BatchTimes,
+        times: &Times,
     ) -> Result<Self, BindError> {
         let workers = config.node.workers.get();
         let (listeners, sockets) = Listeners::open(config, &known.zones, workers)?;
@@ -234,6 +234,7 @@ impl Source for FlowSource {
 
     fn set_config(&self, config: &Config) {
         self.control.settings.store(Arc::new(WorkerSettings::of(config, &self.known.zones)));
+        self.known.set_allowed(&config.sources.flow);
     }
 
     fn statistics(&self) -> SourceStatistics {

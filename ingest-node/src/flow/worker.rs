@@ -17,7 +17,7 @@ use super::loads::{Counted, LoadCell, Loads};
 use super::numbers::Numbers;
 use super::report::{Report, ReportCell, SocketReport};
 use super::{Control, Order};
-use crate::metrics::BatchTimes;
+use crate::metrics::Times;
 use crate::output::BatchSink;
 use crate::tail::{Collector, Tails};
 
@@ -53,7 +53,7 @@ pub(super) struct Parts {
     pub(super) report: Arc<ReportCell>,
     pub(super) load: Arc<LoadCell>,
     pub(super) numbers: Arc<Numbers>,
-    pub(super) times: BatchTimes,
+    pub(super) times: Times,
 }
 
 /// One worker.
@@ -71,7 +71,7 @@ pub(super) struct Worker {
     loads: Loads,
     load: Arc<LoadCell>,
     numbers: Arc<Numbers>,
-    times: BatchTimes,
+    times: Times,
     /// Counted by decoders that a panic has ended.
     before: Statistics,
     panics: u64,

@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use catchment_settings::{ByteSize, Endpoint, Label, section};
+use catchment_serving::grpc::ClientTls;
+use catchment_settings::{ByteSize, Endpoint, HostPort, Label, section};
 
 use crate::config::choice::{Compression, SpoolPolicy};
 
@@ -19,6 +20,11 @@ section! {
         http: SocketAddr = "0.0.0.0:8081",
         /// Where gRPC (`NodeControl`, health, reflection) is served.
         grpc: SocketAddr = "0.0.0.0:7401",
+        /// Where others reach this node's gRPC, `host:port`; empty: the port of `node.grpc`, at the address by which the node reaches
+        /// the coordinator.
+        advertise_grpc: Option<HostPort> = "",
+        /// Where others reach this node's HTTP, `host:port`; empty: as `node.advertise_grpc`, with the port of `node.http`.
+        advertise_http: Option<HostPort> = "",
         /// Receive threads; each has one socket per listener.
         workers: NonZeroUsize = "1" in "1" to "1024" (as "the CPUs the process may use"),
         /// How long a shutdown may take, from the signal to the end of the process.
@@ -90,7 +96,11 @@ section! {
     Coordinator {
         /// Coordinators, any of which will do; empty: the node works alone.
         endpoints: Vec<Endpoint> = "",
-        /// The cluster's name.
+        /// The cluster's name. Coordinators of another cluster refuse the node.
         cluster: Label = "default",
+        /// How long a node that starts waits for what the cluster knows of exporters before it opens its sockets.
+        startup_timeout: Duration = "5s" in "0" to "10m",
+        /// Certificates, where the endpoints are `https://`.
+        tls: ClientTls,
     }
 }
