@@ -40,6 +40,17 @@ impl Fault {
         }
     }
 
+    /// The same, with the name of what it is about before it.
+    pub(crate) fn of(self, name: &str) -> Self {
+        match self {
+            Fault::Refused(what) => Fault::Refused(format!("{name}: {what}")),
+            Fault::Usage(what) => Fault::Usage(format!("{name}: {what}")),
+            Fault::Unreachable(what) => Fault::Unreachable(format!("{name}: {what}")),
+            Fault::Denied(what) => Fault::Denied(format!("{name}: {what}")),
+            Fault::NotHealthy | Fault::ReaderGone => self,
+        }
+    }
+
     /// What a server's answer means, `at` is whom it was asked of.
     pub(crate) fn of_status(status: &Status, at: &str) -> Self {
         let said = one_line(status.message());

@@ -11,7 +11,7 @@ use peers::node::record;
 use peers::{Coordinator, Node, Peer, ask, ask_node, catchctl, sample};
 
 fn answer(ports: std::ops::Range<u32>, lost: u64) -> TailResponse {
-    TailResponse { records: ports.map(record).collect(), lost }
+    TailResponse { records: ports.map(record).collect(), lost, unseen: lost * 2 }
 }
 
 /// A coordinator that knows these nodes, and the nodes.
@@ -79,7 +79,10 @@ fn records_of_all_nodes_come_as_json_lines_until_ctrl_c() {
     let mut err = String::new();
     child.stderr.take().expect("piped").read_to_string(&mut err).expect("text");
     assert_eq!(wait(child), Some(0), "{err}");
-    assert!(err.contains("node-2: lost 7 records"), "{err}");
+    assert!(
+        err.contains("node-2: lost 7 records") && err.contains("node-2: did not look at 14 records"),
+        "{err}"
+    );
     for node in &nodes {
         let asked = node.asked().concat();
         assert!(
@@ -137,6 +140,7 @@ fn a_node_that_is_not_there_does_not_keep_the_others_from_being_read() {
     let nobody = ask(&coordinator, &["tail", "--node", "node-2"]);
     assert_eq!(nobody.code, Some(3), "{}", nobody.err);
     assert!(nobody.err.contains("node-2: http://127.0.0.1:"), "{}", nobody.err);
+    assert_eq!(nobody.err.lines().count(), 1, "{}", nobody.err);
     let away = ask(&coordinator, &["tail", "--node", "node-3"]);
     assert_eq!(away.code, Some(3), "{}", away.err);
     assert!(away.err.contains("no coordinator has a session with it"), "{}", away.err);

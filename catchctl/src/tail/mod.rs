@@ -59,7 +59,6 @@ pub(crate) async fn run(session: &mut Session, arguments: &TailArgs) -> Result<(
     }
     drop(sender);
     let mut printer = Printer { form, left: arguments.limit, headed: false };
-    let mut failures = Vec::new();
     let interrupted = tokio::signal::ctrl_c();
     tokio::pin!(interrupted);
     loop {
@@ -77,17 +76,22 @@ pub(crate) async fn run(session: &mut Session, arguments: &TailArgs) -> Result<(
                         answer.lost
                     ));
                 }
+                if answer.unseen > 0 {
+                    output::note(&format!(
+                        "{name}: did not look at {} records: there were more than it spends time on for readers",
+                        answer.unseen
+                    ));
+                }
                 if printer.print(&answer.records)? {
                     return Ok(());
                 }
             }
             Some(Event::Failed(name, fault)) => {
-                output::note(&format!("{name}: {fault}"));
                 left -= 1;
-                failures.push(fault);
                 if left == 0 {
-                    return Err(failures.swap_remove(0));
+                    return Err(fault.of(&name));
                 }
+                output::note(&format!("{name}: {fault}"));
             }
         }
     }
