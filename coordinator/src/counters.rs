@@ -11,7 +11,7 @@ macro_rules! counters {
         }
 
         /// The counters at one moment.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
         pub struct Counted {
             $($(#[doc = $doc])+ pub $name: u64,)+
         }

@@ -10,12 +10,15 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod app;
+pub mod build;
 pub mod cli;
 pub mod config;
 pub mod config_store;
 mod counters;
 mod desired;
+mod filter;
 pub mod http;
 pub mod keys;
 pub mod kv;
@@ -26,10 +29,14 @@ mod log_limit;
 pub mod merge;
 pub mod metrics;
 mod mirror;
+pub mod peers;
 mod reflector;
 mod registry;
 pub mod replica;
 pub mod scope;
+pub mod sequences;
+pub mod services;
+pub mod session;
 mod store;
 mod templates;
 pub mod validate;

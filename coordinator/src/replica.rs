@@ -11,13 +11,18 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::sequences::SequenceCounts;
+use crate::services::Services;
+use crate::session::SessionCounts;
+use crate::{Counted, Store, ViewSize};
 
 /// One coordinator of a cluster.
 #[derive(Debug)]
 pub struct Replica {
     id: String,
     cluster: String,
-    store: &'static str,
+    store: Store,
+    services: Services,
     started: SystemTime,
     stopping: AtomicBool,
     connections: Arc<Connections>,
@@ -41,15 +46,30 @@ pub struct Status {
     pub health: Health,
     /// Connections to the gRPC port.
     pub connections: ConnectionCounts,
+    /// Whether the store answers.
+    pub store_reachable: bool,
+    /// Whether this replica is the leader.
+    pub leader: bool,
+    /// What is shared.
+    pub shared: ViewSize,
+    /// What was counted of the store.
+    pub counted: Counted,
+    /// Sessions of nodes.
+    pub sessions: usize,
+    /// What was counted of sessions.
+    pub session_counts: SessionCounts,
+    /// What was counted of sequences.
+    pub sequences: SequenceCounts,
 }
 
 impl Replica {
-    /// The coordinator that `config` describes, with the connections of its gRPC port.
-    pub fn new(config: &Config, connections: Arc<Connections>) -> Self {
+    /// The coordinator that `config` describes, with its parts and the connections of its gRPC port.
+    pub fn new(config: &Config, store: Store, services: Services, connections: Arc<Connections>) -> Self {
         Self {
             id: config.id.to_string(),
             cluster: config.cluster.to_string(),
-            store: config.store.as_str(),
+            store,
+            services,
             started: SystemTime::now(),
             stopping: AtomicBool::new(false),
             connections,
@@ -73,10 +93,19 @@ impl Replica {
         if self.stopping.load(Ordering::Acquire) {
             health.not_ready.push("coordinator: stopping".to_owned());
         }
+        let connection = *self.store.connection().borrow();
+        if !connection.loaded {
+            health.not_ready.push("store: not read yet".to_owned());
+        } else if !connection.reachable {
+            health.degraded.push("store: it does not answer; nothing new is kept until it does".to_owned());
+        }
+        if connection.loaded && self.store.mirror().leader().is_none() {
+            health.degraded.push("leader: none; sequences are not accounted for".to_owned());
+        }
         Status {
             coordinator: self.id.clone(),
             cluster: self.cluster.clone(),
-            store: self.store,
+            store: self.store.kind(),
             version: VERSION,
             started_unix_seconds: self
                 .started
@@ -84,6 +113,13 @@ impl Replica {
                 .map_or(0.0, |since| since.as_secs_f64()),
             health,
             connections: self.connections.counts(),
+            store_reachable: connection.reachable,
+            leader: self.store.is_leader(),
+            shared: self.store.size(),
+            counted: self.store.counted(),
+            sessions: self.services.sessions().len(),
+            session_counts: self.services.sessions().counts(),
+            sequences: self.services.sequences().counts(),
         }
     }
 }

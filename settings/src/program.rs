@@ -69,6 +69,7 @@ pub const COORDINATOR: Program = Program {
         "templates.max_domains",
         "uplink.",
         "lease.",
+        "peers.",
         "shutdown_timeout",
     ],
 };

@@ -10,6 +10,7 @@ use super::model::{Config, Store};
 pub(super) fn check(config: &Config, reading: &mut Reading) -> Vec<Problem> {
     addresses(config, reading);
     config.tls.check("tls", reading);
+    config.peers.tls.check("peers.tls", reading);
     etcd(config, reading)
 }
 

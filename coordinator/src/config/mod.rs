@@ -10,7 +10,7 @@ mod reference;
 mod resolve;
 
 pub use catchment_settings::{ConfigErrors, Endpoint, HostPort, Label, Origin, Problem, Secret, Sources};
-pub use model::{Config, Etcd, Lease, Store, Templates, Uplink};
+pub use model::{Config, Etcd, Lease, Peers, Store, Templates, Uplink};
 
 use catchment_settings::{Configuration, Program, Reading, program};
 

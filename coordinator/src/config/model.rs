@@ -56,6 +56,17 @@ section! {
         uplink: Uplink,
         /// Registrations of nodes and coordinators.
         lease: Lease,
+        /// The connections to the other coordinators.
+        peers: Peers,
+    }
+}
+
+section! {
+    /// The connections to the other coordinators.
+    Peers {
+        /// Certificates of these connections, where `tls.cert_file` is set. What is empty here is taken from `tls`: the authority for
+        /// clients, this port's certificate and key.
+        tls: ClientTls,
     }
 }
 

@@ -43,7 +43,7 @@ pub struct View {
 }
 
 /// Numbers about the view.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct ViewSize {
     /// Scopes.
     pub scopes: u64,
