@@ -241,7 +241,9 @@ pub(crate) fn shared_template(domain: u32) -> ScopeState {
     let field = |id| FieldSpecifier { id, length: 4, ..FieldSpecifier::default() };
     let layout = Layout { kind: TemplateKind::Data.into(), fields: vec![field(1), field(2)] };
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-    let order = Some(Order { epoch: 0, time_ms: now.as_millis() as u64 });
+    // The exporter has been up for a minute.
+    let epoch = now.as_secs() as u32 - 60;
+    let order = Some(Order { epoch, time_ms: now.as_millis() as u64 });
     ScopeState {
         key: Some(ScopeKey { exporter: vec![127, 0, 0, 1], version: 9, domain, ..ScopeKey::default() }),
         layouts: vec![layout],
