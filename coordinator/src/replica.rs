@@ -99,7 +99,9 @@ impl Replica {
         } else if !connection.reachable {
             health.degraded.push("store: it does not answer; nothing new is kept until it does".to_owned());
         }
-        if connection.loaded && self.store.mirror().leader().is_none() {
+        // At the start it takes a moment to find one.
+        let settled = self.started.elapsed().unwrap_or_default() > self.store.options().lease_ttl;
+        if connection.loaded && settled && self.store.mirror().leader().is_none() {
             health.degraded.push("leader: none; sequences are not accounted for".to_owned());
         }
         Status {
