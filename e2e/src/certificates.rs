@@ -1,4 +1,4 @@
-//! An authority of a test's own, and what it signs: a broker's certificate and a client's.
+//! An authority of a test's own, and what it signs: a server's certificate (a broker's, a node's) and a client's.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,6 +16,10 @@ pub struct Certificates {
     pub authority: PathBuf,
     /// The broker's private key and certificate, one behind the other, as Kafka reads them.
     pub broker: PathBuf,
+    /// The same for a server that reads them from two files: the certificate.
+    pub server: PathBuf,
+    /// Its private key.
+    pub server_key: PathBuf,
     /// The client's certificate.
     pub client: PathBuf,
     /// The client's private key.
@@ -40,7 +44,9 @@ impl Certificates {
         };
         Ok(Self {
             authority: written("authority.pem", &authority.pem())?,
-            broker: written("broker.pem", &(broker_key + &broker))?,
+            broker: written("broker.pem", &(broker_key.clone() + &broker))?,
+            server: written("server.pem", &broker)?,
+            server_key: written("server-key.pem", &broker_key)?,
             client: written("client.pem", &client)?,
             client_key: written("client-key.pem", &client_key)?,
         })

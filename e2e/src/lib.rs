@@ -11,6 +11,7 @@ pub mod coordinator;
 pub mod datagrams;
 pub mod decoded;
 pub mod etcd;
+pub mod grpcurl;
 pub mod http;
 pub mod kafka;
 pub mod ledger;

@@ -82,6 +82,14 @@ impl Node {
         self.log.addresses("serving probes").pop()
     }
 
+    /// Where it serves gRPC.
+    ///
+    /// # Errors
+    /// Where it does not say so.
+    pub fn grpc(&self) -> Result<SocketAddr> {
+        self.log.addresses("serving grpc").pop().context("no gRPC port in the log")
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()

@@ -34,14 +34,15 @@ impl Settings {
         Ok(this)
     }
 
-    /// As [`Settings::new`], without any setting but the HTTP port and the form of the log.
+    /// As [`Settings::new`], without any setting but the HTTP and gRPC ports and the form of the log.
     ///
     /// # Errors
     /// As [`Settings::new`].
     pub fn bare(settings: &[&str]) -> Result<Self> {
         let mut this = Self::nothing(([127, 0, 0, 1], 0).into())?;
         this.http = None;
-        this.command.args(["run", "--set", "node.http=127.0.0.1:0", "--set", "log.format=json"]);
+        this.command.args(["run", "--set", "log.format=json"]);
+        this.command.args(["--set", "node.http=127.0.0.1:0", "--set", "node.grpc=127.0.0.1:0"]);
         for setting in settings {
             this.command.args(["--set", setting]);
         }

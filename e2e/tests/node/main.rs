@@ -5,6 +5,7 @@
 
 mod broker_outage;
 mod contents;
+mod control;
 mod goflow2;
 mod health;
 mod hostile_input;

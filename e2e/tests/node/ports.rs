@@ -10,6 +10,7 @@ use catchment_e2e::udp::Exporter;
 /// NetFlow, IPFIX, sFlow.
 const DEFAULT_PORTS: [u16; 3] = [2055, 4739, 6343];
 const DEFAULT_HTTP: u16 = 8081;
+const DEFAULT_GRPC: u16 = 7401;
 
 #[test]
 fn a_taken_port_is_refused_and_its_holder_named() -> Result<()> {
@@ -42,11 +43,14 @@ fn refused_for(address: SocketAddr, holder: &str) -> Result<()> {
 }
 
 #[test]
-fn a_taken_http_port_is_named() -> Result<()> {
+fn a_taken_tcp_port_names_the_key_and_the_holder() -> Result<()> {
     let holder = TcpListener::bind("127.0.0.1:0")?;
     let address = holder.local_addr()?;
-    let (status, log) = Settings::new(&[&format!("node.http={address}")])?.refuse()?;
-    ensure!(!status.success() && log.contains(&format!("tcp {address}")), "{status}: {log}");
+    for key in ["node.http", "node.grpc", "health.listen"] {
+        let (status, log) = Settings::new(&[&format!("{key}={address}")])?.refuse()?;
+        let said = format!("{key}: tcp {address} is in use by pid {} (", std::process::id());
+        ensure!(!status.success() && log.contains(&said), "{status}: not {said:?} but {log}");
+    }
     Ok(())
 }
 
@@ -91,6 +95,8 @@ fn default_ports_are_free() -> Result<()> {
     for port in DEFAULT_PORTS {
         UdpSocket::bind((Ipv6Addr::UNSPECIFIED, port)).with_context(|| format!("udp {port}"))?;
     }
-    TcpListener::bind(("0.0.0.0", DEFAULT_HTTP)).with_context(|| format!("tcp {DEFAULT_HTTP}"))?;
+    for port in [DEFAULT_HTTP, DEFAULT_GRPC] {
+        TcpListener::bind(("0.0.0.0", port)).with_context(|| format!("tcp {port}"))?;
+    }
     Ok(())
 }

@@ -217,7 +217,7 @@ fn template(scope: &ScopeView, of: &TemplateView, zones: &Zones, with_fields: bo
         }
         .into(),
         last_seen_ns: u64::from(of.last_seen) * SECOND_NS,
-        suspect: false,
+        suspect: of.suspect,
         proven: of.proven,
         conflict: scope.conflicts.contains(&of.id),
     }
