@@ -28,7 +28,7 @@ run: ## half a minute of the product on recorded traffic: no services, no config
 test: ## everything, against a real Kafka
 	@dev/install-packages test
 	dev/test-services
-	dev/services run kafka -- dev/test $(target)
+	dev/services run kafka etcd -- dev/test $(target)
 
 lint: $(cargo_deny) ## formatting, clippy, licences, sources and reasons of dependencies, shell scripts
 	@dev/install-packages lint

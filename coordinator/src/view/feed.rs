@@ -13,7 +13,7 @@ use crate::scope::ScopeId;
 /// Octets of a message, at most.
 const MAX_MESSAGE: usize = 1024 * 1024 - 4096;
 /// Positions that are looked at in one go, so that the lock is short.
-const STEP: usize = 4096;
+const STEP: usize = 8192;
 /// Scopes that a node looks for and that are answered at once.
 const MAX_ANSWERS: usize = 1024;
 
@@ -208,8 +208,8 @@ impl Feed {
                         part.scope(&entry.content);
                     }
                 }
-                None if self.phase == Phase::Deltas => part.removed(id),
-                // A snapshot says what there is.
+                // A snapshot says what there is; and what is there again has a later position.
+                None if self.phase == Phase::Deltas && state.entry(id).is_none() => part.removed(id),
                 None => {}
             }
             self.cursor = *position;
@@ -226,4 +226,165 @@ enum Step {
 
 fn told(wanted: &Wanted) -> EncodedResponse {
     SyncStateResponse { message: Some(sync_state_response::Message::Wanted(wanted.clone())) }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use catchment_proto::cluster::v1::{ScopeKey, ScopeState};
+    use proptest::prelude::*;
+    use sync_state_response::Message;
+
+    use super::*;
+    use crate::counters::Counters;
+    use crate::scope::{Announced, Field, Kind, Layout, Order, Scope};
+
+    #[derive(Clone, Copy, Debug)]
+    enum Event {
+        /// A session's node learns something.
+        Learn { session: usize, scope: u32, time_ms: u64 },
+        /// The store tells of what is known, without anything new.
+        Echo { scope: u32 },
+        /// A scope is given up.
+        Remove { scope: u32 },
+        /// A session takes what is there, one message.
+        Take { session: usize },
+        /// A session breaks and comes back with the revision that it was told.
+        Resume { session: usize },
+    }
+
+    const SESSIONS: usize = 3;
+
+    struct Session {
+        feed: Feed,
+        scopes: BTreeMap<Vec<u8>, ScopeState>,
+        revision: Option<StateRevision>,
+    }
+
+    impl Session {
+        fn new(
+            view: &Arc<View>,
+            notices: &broadcast::Sender<Notice>,
+            number: u32,
+            before: Option<Self>,
+        ) -> Self {
+            let (scopes, revision) =
+                before.map(|before| (before.scopes, before.revision)).unwrap_or_default();
+            let feed = Feed::new(view, number, notices.subscribe(), Answers::default(), revision.as_ref());
+            Self { feed, scopes, revision }
+        }
+
+        /// Gives whether there was anything.
+        fn take(&mut self) -> bool {
+            let message = match self.feed.step() {
+                Step::Send(message) => message.decode(),
+                Step::Again => return true,
+                Step::Wait => return false,
+            };
+            let (scopes, removed, revision) = match message.message {
+                Some(Message::Snapshot(chunk)) => (chunk.scopes, vec![], chunk.revision),
+                Some(Message::Delta(delta)) => (delta.scopes, delta.removed, delta.revision),
+                other => unreachable!("{other:?}"),
+            };
+            for key in removed {
+                self.scopes.remove(&key.exporter);
+            }
+            for scope in scopes {
+                self.scopes.insert(exporter(scope.key.as_ref()), scope);
+            }
+            self.revision = revision.or(self.revision.take());
+            true
+        }
+    }
+
+    fn exporter(key: Option<&ScopeKey>) -> Vec<u8> {
+        key.map(|key| key.exporter.clone()).unwrap_or_default()
+    }
+
+    fn id(number: u32) -> ScopeId {
+        ScopeId { zone: "".into(), exporter: number.to_be_bytes().into(), version: 9, domain: 0 }
+    }
+
+    fn scope(number: u32, time_ms: u64) -> Scope {
+        let fields = [Field { pen: 0, id: 1, length: 4, variable: false, scope: false }];
+        let layout = Arc::new(Layout { kind: Kind::Data, fields: fields.into() });
+        let mut scope = Scope::empty(id(number));
+        scope.templates.insert((256, 1), Announced { order: Order { epoch: 0, time_ms }, layout });
+        scope
+    }
+
+    fn event() -> impl Strategy<Value = Event> {
+        prop_oneof![
+            4 => (0..SESSIONS, 0u32..6, 0u64..9).prop_map(|(session, scope, time_ms)| Event::Learn { session, scope, time_ms }),
+            3 => (0u32..6).prop_map(|scope| Event::Echo { scope }),
+            1 => (0u32..6).prop_map(|scope| Event::Remove { scope }),
+            4 => (0..SESSIONS).prop_map(|session| Event::Take { session }),
+            1 => (0..SESSIONS).prop_map(|session| Event::Resume { session }),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+        /// However sessions and changes are interleaved, who has taken all that is there knows what the view knows.
+        #[test]
+        fn who_is_at_the_head_knows_all(events in prop::collection::vec(event(), 0..80)) {
+            let view = Arc::new(View::new(Arc::new(Counters::default())));
+            view.lock().begin_history("store");
+            let notices = broadcast::Sender::new(1);
+            let mut next = 0;
+            let mut number = || { next += 1; next };
+            let mut sessions: Vec<Session> =
+                (0..SESSIONS).map(|_| Session::new(&view, &notices, number(), None)).collect();
+            let mut revision = 0;
+            for event in events {
+                match event {
+                    Event::Learn { session, scope: at, time_ms } => {
+                        let said = scope(at, time_ms);
+                        // The node knows what it says, and says it only where it is not older than what it was told.
+                        let node = &mut sessions[session];
+                        let known = node.scopes.get(&exporter(said.to_message().key.as_ref()));
+                        if known.is_none_or(|known| known.definitions[0].order.is_none_or(|order| order.time_ms < time_ms)) {
+                            let message = said.to_message();
+                            node.scopes.insert(exporter(message.key.as_ref()), message);
+                            let taken = view.lock().learn(&said, node.feed.session, 1, |_| Ok::<_, ()>(()));
+                            prop_assert!(taken.is_ok());
+                        }
+                    }
+                    Event::Echo { scope: at } => {
+                        revision += 1;
+                        let mut state = view.lock();
+                        if let Some(known) = state.entry(&id(at)).map(super::super::Entry::scope) {
+                            state.take_stored(super::super::Part::Templates, &known, revision, 1);
+                        }
+                        state.reached(revision);
+                    }
+                    Event::Remove { scope } => {
+                        revision += 1;
+                        let mut state = view.lock();
+                        state.remove(&id(scope));
+                        state.reached(revision);
+                    }
+                    Event::Take { session } => {
+                        sessions[session].take();
+                    }
+                    Event::Resume { session } => {
+                        let before = sessions.swap_remove(session);
+                        sessions.push(Session::new(&view, &notices, number(), Some(before)));
+                    }
+                }
+            }
+            for session in &mut sessions {
+                while session.take() {}
+                let state = view.lock();
+                for (id, entry) in state.entries() {
+                    let known = entry.scope().to_message();
+                    let told = session.scopes.get(&exporter(known.key.as_ref()));
+                    // A node that knows something later has said it, and it is in the view.
+                    prop_assert_eq!(told, Some(&known), "scope {}", id);
+                }
+            }
+        }
+    }
 }

@@ -307,17 +307,18 @@ impl State {
     /// Merges what the store holds at `revision`; gives whether the view knows more than that, which is then to be written.
     pub(crate) fn take_stored(&mut self, part: Part, stored: &Scope, revision: i64, now: u32) -> bool {
         let id = &stored.id;
+        let fresh = !self.scopes.contains_key(id);
         let union = self.union(stored);
         let changed = union.is_some();
         if let Some(union) = union {
             self.put(union, now);
         }
         let Some(entry) = self.scopes.get(id) else { return false };
-        let known = match part {
-            Part::Templates => entry.scope().only_templates(),
-            Part::Options => entry.scope().only_options(),
-        };
-        let clean = known == *stored;
+        let clean = fresh
+            || match part {
+                Part::Templates => entry.scope().only_templates() == *stored,
+                Part::Options => entry.scope().only_options() == *stored,
+            };
         if let Some(entry) = self.scopes.get_mut(id) {
             *entry.stored(part) = Stored { revision, clean };
             if changed {
