@@ -25,7 +25,6 @@ pub mod kv;
 mod leader;
 mod lease;
 pub mod limits;
-mod log_limit;
 pub mod merge;
 pub mod metrics;
 mod mirror;

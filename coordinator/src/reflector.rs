@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catchment_proto::cluster::v1::{Collector, Replica, WantedList};
+use catchment_serving::LogLimit;
 use prost::Message as _;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -25,7 +26,6 @@ use crate::config_store;
 use crate::desired;
 use crate::keys::Key;
 use crate::kv::{Change, Event, Expect, KvError, Moment, Pair};
-use crate::log_limit::LogLimit;
 use crate::mirror::{Held, config_number};
 use crate::scope::ScopeId;
 use crate::store::{Connection, Shared, now};

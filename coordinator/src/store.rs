@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use catchment_proto::cluster::v1::Replica;
+use catchment_serving::LogLimit;
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinSet;
 
@@ -17,7 +18,6 @@ use crate::keys::Keys;
 use crate::kv::{Kv, KvError};
 use crate::lease::Tenancy;
 use crate::limits::Limits;
-use crate::log_limit::LogLimit;
 use crate::mirror::Mirror;
 use crate::templates::Templates;
 use crate::validate::{self, Invalid};
