@@ -27,6 +27,9 @@ const MAX_RANGES: u32 = 8192;
 /// Reports in a row without a number after which a space is forgotten.
 const IDLE_REPORTS: u16 = 900;
 
+/// Places remembered without hashing properly; a power of two.
+const RECENT: usize = 1024;
+
 /// Version that stands for sFlow version 5, as NetFlow has a version 5 too.
 pub const SFLOW_VERSION: u16 = 6343;
 
@@ -48,6 +51,21 @@ pub struct SequenceKey {
 }
 
 impl SequenceKey {
+    /// Where [`Sequences::recent`] remembers this space. Anybody can make spaces that share a slot: all it costs is a look-up.
+    #[inline]
+    fn slot(&self) -> usize {
+        let address = match self.exporter {
+            IpAddr::V4(address) => u64::from(u32::from(address)),
+            IpAddr::V6(address) => {
+                let address = u128::from(address);
+                (address >> 64) as u64 ^ address as u64
+            }
+        };
+        let source = self.data_source.map_or(0, |source| u64::from(source) + 1);
+        let mixed = address ^ u64::from(self.domain) << 32 ^ u64::from(self.port) << 16 ^ source << 24;
+        (mixed.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - RECENT.trailing_zeros())) as usize
+    }
+
     /// How numbers of this space count.
     pub fn unit(&self) -> Unit {
         match (self.version, self.data_source) {
@@ -69,15 +87,54 @@ pub(crate) enum Covers {
 }
 
 /// Trackers of all spaces of one decoder.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sequences {
     places: HashMap<SequenceKey, usize>,
     entries: Vec<Entry>,
-    /// The space of the note before: datagrams of one exporter often come in a row.
-    last: usize,
+    /// Where spaces noted lately are in `entries`, by [`SequenceKey::slot`]; may be wrong, so the key is compared.
+    recent: Box<[u32; RECENT]>,
     /// Reports that had to be taken early, lest ranges be left out.
     early: Vec<(SequenceKey, SpaceReport)>,
     untracked: u64,
+}
+
+/// The sample numbers of one sFlow datagram. Samples of one data source follow each other, mostly, and are noted at once.
+pub(crate) struct SampleNumbers {
+    /// The datagram's own space.
+    datagram: SequenceKey,
+    data_source: u32,
+    first: u32,
+    /// 0: nothing is to be noted.
+    count: u32,
+}
+
+impl SampleNumbers {
+    pub(crate) fn of(datagram: SequenceKey) -> Self {
+        Self { datagram, data_source: 0, first: 0, count: 0 }
+    }
+
+    /// Notes a sample, at once or with those that follow.
+    #[inline]
+    pub(crate) fn note(&mut self, sequences: &mut Sequences, data_source: u32, sequence: u32) {
+        if self.count > 0
+            && self.data_source == data_source
+            && self.first.wrapping_add(self.count) == sequence
+        {
+            self.count += 1;
+            return;
+        }
+        self.finish(sequences);
+        (self.data_source, self.first, self.count) = (data_source, sequence, 1);
+    }
+
+    /// Notes what is left.
+    pub(crate) fn finish(&mut self, sequences: &mut Sequences) {
+        let count = std::mem::take(&mut self.count);
+        if count > 0 {
+            let key = SequenceKey { data_source: Some(self.data_source), ..self.datagram };
+            sequences.note(key, self.first, Covers::Known(count));
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -87,18 +144,32 @@ struct Entry {
     idle: u16,
 }
 
+impl Default for Sequences {
+    fn default() -> Self {
+        Self {
+            places: HashMap::new(),
+            entries: Vec::new(),
+            recent: Box::new([0; RECENT]),
+            early: Vec::new(),
+            untracked: 0,
+        }
+    }
+}
+
 impl Sequences {
     /// Notes what a datagram (or sample) covers.
     #[inline]
     pub(crate) fn note(&mut self, key: SequenceKey, sequence: u32, covers: Covers) {
-        let at = match self.entries.get(self.last) {
-            Some(entry) if entry.key == key => self.last,
-            _ => match self.place(key) {
-                Some(at) => at,
-                None => return,
-            },
+        let slot = key.slot();
+        let recent = self.recent[slot] as usize;
+        let at = match self.entries.get(recent) {
+            Some(entry) if entry.key == key => recent,
+            _ => {
+                let Some(at) = self.place(key) else { return };
+                self.recent[slot] = at as u32;
+                at
+            }
         };
-        self.last = at;
         let Some(entry) = self.entries.get_mut(at) else { return };
         match covers {
             Covers::Known(length) => entry.tracker.note(sequence, length),
@@ -187,6 +258,28 @@ mod tests {
             "two of the numbers touch, the third is 2 (20) farther"
         );
         assert_eq!(taken(&mut sequences), []);
+    }
+
+    #[test]
+    fn samples_that_follow_each_other_are_noted_as_if_each_came_alone() {
+        let (mut together, mut alone) = (Sequences::default(), Sequences::default());
+        for samples in [&[(3, 7), (3, 8), (3, 9), (4, 1), (3, 10), (3, 12), (3, 12)][..], &[(4, 2)], &[]] {
+            let mut numbers = SampleNumbers::of(key(1));
+            for &(data_source, sequence) in samples {
+                numbers.note(&mut together, data_source, sequence);
+                let key = SequenceKey { data_source: Some(data_source), ..key(1) };
+                alone.note(key, sequence, Covers::Known(1));
+            }
+            numbers.finish(&mut together);
+        }
+        let all = |sequences: &mut Sequences| {
+            let mut reports = Vec::new();
+            sequences.take(|key, report| reports.push((*key, report)));
+            reports
+        };
+        let (together, alone) = (all(&mut together), all(&mut alone));
+        assert_eq!(together, alone);
+        assert_eq!(together.len(), 2);
     }
 
     #[test]

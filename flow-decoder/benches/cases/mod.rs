@@ -23,32 +23,50 @@ pub(crate) struct Case {
     before: Vec<(SocketAddr, Vec<u8>)>,
     /// Decoded over and over.
     datagrams: Vec<(SocketAddr, Vec<u8>)>,
+    /// How far sequence numbers count on from one pass to the next.
+    span: u32,
 }
 
 /// A decoder that knows the case's templates.
 pub(crate) struct Run<'a> {
     case: &'a Case,
+    datagrams: Vec<(SocketAddr, Vec<u8>)>,
+    passes: u32,
     decoder: Decoder,
     batches: Batches,
 }
 
 impl Case {
-    fn synthetic(templates: Option<Message>, datagram: impl Fn(&mut Numbers) -> Vec<u8>) -> Self {
+    /// `covers`: how many sequence numbers a datagram covers.
+    fn synthetic(
+        templates: Option<Message>,
+        covers: u32,
+        datagram: impl Fn(&mut Numbers) -> Vec<u8>,
+    ) -> Self {
         let source = SocketAddr::from((Ipv4Addr::new(192, 0, 2, 1), 50_000));
         let mut numbers = Numbers(1);
+        let mut sequence = 0;
+        let mut next = || {
+            let mut payload = datagram(&mut numbers);
+            count_on(&mut payload, sequence);
+            sequence += covers;
+            (source, payload)
+        };
         Self {
             before: templates.into_iter().map(|message| (source, message.build())).collect(),
-            datagrams: (0..DATAGRAMS).map(|_| (source, datagram(&mut numbers))).collect(),
+            datagrams: (0..DATAGRAMS).map(|_| next()).collect(),
+            span: covers * DATAGRAMS as u32,
         }
     }
 
     pub(crate) fn start(&self) -> Run<'_> {
         let decoder =
             Decoder::new(Arc::new(ExporterStore::new(StoreLimits::default())), DecoderOptions::default());
-        let mut run = Run { case: self, decoder, batches: Batches::new() };
-        run.decode(&self.before);
+        let datagrams = self.datagrams.clone();
+        let mut run = Run { case: self, datagrams, passes: 0, decoder, batches: Batches::new() };
+        self.before.iter().for_each(|(source, payload)| run.decode(*source, payload));
         // Once through, so that memory has its size and captured templates are known.
-        run.decode(&self.datagrams);
+        run.once();
         run
     }
 }
@@ -57,7 +75,15 @@ impl Run<'_> {
     /// Decodes the case's datagrams once; returns the records written.
     pub(crate) fn once(&mut self) -> u64 {
         let before = self.records();
-        self.decode(&self.case.datagrams);
+        let mut datagrams = std::mem::take(&mut self.datagrams);
+        for (source, payload) in &mut datagrams {
+            if self.passes > 0 {
+                count_on(payload, self.case.span);
+            }
+            self.decode(*source, payload);
+        }
+        self.passes += 1;
+        self.datagrams = datagrams;
         self.records() - before
     }
 
@@ -65,17 +91,44 @@ impl Run<'_> {
         self.decoder.statistics().records.iter().sum()
     }
 
-    fn decode(&mut self, datagrams: &[(SocketAddr, Vec<u8>)]) {
-        for (source, payload) in datagrams {
-            let datagram = Datagram {
-                payload,
-                source: *source,
-                zone: ZoneId(0),
-                received_ns: 1_700_000_001_000_000_000,
-                truncated: false,
-            };
-            self.decoder.decode(&datagram, &mut self.batches);
+    fn decode(&mut self, source: SocketAddr, payload: &[u8]) {
+        let datagram = Datagram {
+            payload,
+            source,
+            zone: ZoneId(0),
+            received_ns: 1_700_000_001_000_000_000,
+            truncated: false,
+        };
+        self.decoder.decode(&datagram, &mut self.batches);
+    }
+}
+
+/// Adds to all sequence numbers of a datagram: an exporter that sent the same one again and again would be a case of its own.
+fn count_on(payload: &mut [u8], add: u32) {
+    let word = |payload: &[u8], at: usize| {
+        payload.get(at..at + 4).map(|word| u32::from_be_bytes([word[0], word[1], word[2], word[3]]))
+    };
+    let count = |payload: &mut [u8], at: usize| {
+        if let Some(number) = word(payload, at) {
+            payload[at..at + 4].copy_from_slice(&number.wrapping_add(add).to_be_bytes());
         }
+    };
+    match payload {
+        [0, 5 | 7, ..] => count(payload, 16),
+        [0, 9, ..] => count(payload, 12),
+        [0, 10, ..] => count(payload, 8),
+        [0, 0, 0, 5, ..] => {
+            let agent = if word(payload, 4) == Some(2) { 16 } else { 4 };
+            let sequence = 8 + agent + 4;
+            count(payload, sequence);
+            // The samples: tag, length, then the sample's own number.
+            let mut at = sequence + 12;
+            while let Some(length) = word(payload, at + 4) {
+                count(payload, at + 8);
+                at += 8 + length as usize;
+            }
+        }
+        _ => {}
     }
 }
 
@@ -240,23 +293,23 @@ pub(crate) fn all() -> Vec<Named> {
     let mut cases = vec![
         Named::new("v9-ipv4-21-fields", || {
             let templates = Message::v9().templates(&[(256, V9_IPV4)]);
-            Case::synthetic(Some(templates), |numbers| {
+            Case::synthetic(Some(templates), 1, |numbers| {
                 Message::v9().set(256, numbers.records(V9_IPV4, 24)).build()
             })
         }),
         Named::new("v9-ipv6-23-fields", || {
             let templates = Message::v9().templates(&[(256, V9_IPV6)]);
-            Case::synthetic(Some(templates), |numbers| {
+            Case::synthetic(Some(templates), 1, |numbers| {
                 Message::v9().set(256, numbers.records(V9_IPV6, 12)).build()
             })
         }),
         Named::new("ipfix-variable-length", || {
             let templates = Message::ipfix().templates(&[(256, IPFIX_VARIABLE)]);
-            Case::synthetic(Some(templates), |numbers| {
+            Case::synthetic(Some(templates), 18, |numbers| {
                 Message::ipfix().set(256, numbers.records(IPFIX_VARIABLE, 18)).build()
             })
         }),
-        Named::new("v5", || Case::synthetic(None, |_| v5(30, &v5_record().repeat(30)))),
+        Named::new("v5", || Case::synthetic(None, 30, |_| v5(30, &v5_record().repeat(30)))),
     ];
     cases.extend(capture::own().into_iter().map(|path| {
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
@@ -271,5 +324,6 @@ pub(crate) fn all() -> Vec<Named> {
 fn captured(paths: &[PathBuf]) -> Case {
     let read = paths.iter().flat_map(|path| capture::read(path));
     let datagrams = read.map(|captured| (captured.source, captured.payload)).collect();
-    Case { before: Vec::new(), datagrams }
+    // Farther than any capture counts, and so little that it looks like loss and not like a restart.
+    Case { before: Vec::new(), datagrams, span: 1 << 14 }
 }

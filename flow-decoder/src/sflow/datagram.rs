@@ -21,7 +21,7 @@ use crate::error::{Malformed, Path, Reason};
 use crate::protobuf::RecordWriter;
 use crate::protocol::Protocol;
 use crate::record::flow;
-use crate::sequences::{Covers, SFLOW_VERSION, SequenceKey};
+use crate::sequences::{Covers, SFLOW_VERSION, SampleNumbers, SequenceKey};
 use crate::sink::{Sink, WireSample};
 
 /// What all samples of a datagram share.
@@ -164,19 +164,32 @@ pub(crate) fn decode<S: Sink>(context: &mut Context<'_, S>) -> Result<(), Malfor
     };
     let key = sequence_key(datagram, &header);
     context.sequences.note(key, header.sequence, Covers::Known(1));
-    for number in 1..=header.sample_count {
-        let path = Path { sample: Some(number), ..Path::default() };
-        let left = header.sample_count - number;
-        if let Err(error) = sample(context, &origin, key, &mut cursor, path, left) {
-            context.damaged(error, path);
-            return Ok(()); // nothing says where the next sample would begin
-        }
-    }
-    if !cursor.is_empty() {
+    let mut numbers = SampleNumbers::of(key);
+    let whole = samples(context, &origin, &mut numbers, &mut cursor, header.sample_count);
+    numbers.finish(context.sequences);
+    if whole && !cursor.is_empty() {
         let behind = Malformed::at(Reason::HeaderLength, cursor.offset());
         context.damaged(behind, Path::default());
     }
     Ok(())
+}
+
+/// Decodes so many samples; false where one is damaged so that nothing says where the next would begin.
+fn samples<S: Sink>(
+    context: &mut Context<'_, S>,
+    origin: &Origin<'_>,
+    numbers: &mut SampleNumbers,
+    cursor: &mut Cursor<'_>,
+    count: u32,
+) -> bool {
+    for number in 1..=count {
+        let path = Path { sample: Some(number), ..Path::default() };
+        if let Err(error) = sample(context, origin, numbers, cursor, path, count - number) {
+            context.damaged(error, path);
+            return false;
+        }
+    }
+    true
 }
 
 /// The space of the datagram's number: the agent's, whatever address and port it comes from. Agents that do not know their
@@ -201,7 +214,7 @@ fn sequence_key(datagram: &Datagram<'_>, header: &Header<'_>) -> SequenceKey {
 fn sample<S: Sink>(
     context: &mut Context<'_, S>,
     origin: &Origin<'_>,
-    key: SequenceKey,
+    numbers: &mut SampleNumbers,
     cursor: &mut Cursor<'_>,
     path: Path,
     left: u32,
@@ -232,8 +245,7 @@ fn sample<S: Sink>(
     match kind {
         SampleKind::Flow | SampleKind::ExpandedFlow => {
             if let Some((sequence, data_source)) = sample.number() {
-                let key = SequenceKey { data_source: Some(data_source), ..key };
-                context.sequences.note(key, sequence, Covers::Known(1));
+                numbers.note(context.sequences, data_source, sequence);
             }
             flow_sample::decode(context, origin, &sample);
         }
