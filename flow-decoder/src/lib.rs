@@ -30,6 +30,7 @@ mod layouts;
 mod listing;
 mod netflow_v5;
 mod netflow_v9;
+mod numbering;
 mod options;
 mod order;
 pub mod packet;

@@ -17,6 +17,7 @@ use std::net::IpAddr;
 use catchment_sequence::{SpaceReport, Tracker, Unit};
 
 use crate::datagram::ZoneId;
+use crate::numbering::Numbering;
 
 /// Spaces of one decoder. Each takes some hundred octets, and spoofed datagrams can ask for any number.
 const MAX_SPACES: usize = 16_384;
@@ -141,6 +142,8 @@ impl SampleNumbers {
 struct Entry {
     key: SequenceKey,
     tracker: Tracker,
+    /// Where records are counted.
+    numbering: Option<Numbering>,
     idle: u16,
 }
 
@@ -171,9 +174,12 @@ impl Sequences {
             }
         };
         let Some(entry) = self.entries.get_mut(at) else { return };
-        match covers {
-            Covers::Known(length) => entry.tracker.note(sequence, length),
-            Covers::Unknown => entry.tracker.note_unknown(sequence),
+        let tracker = &mut entry.tracker;
+        match (&mut entry.numbering, covers) {
+            (None, Covers::Known(length)) => tracker.note(sequence, length),
+            (None, Covers::Unknown) => tracker.note_unknown(sequence),
+            (Some(numbering), Covers::Known(length)) => numbering.note(tracker, sequence, length),
+            (Some(numbering), Covers::Unknown) => numbering.note_unknown(tracker, sequence),
         }
         if entry.tracker.is_nearly_full() && self.early.len() < MAX_SPACES {
             let report = entry.tracker.take_report();
@@ -189,7 +195,8 @@ impl Sequences {
             self.untracked += 1;
             return None;
         }
-        self.entries.push(Entry { key, tracker: Tracker::new(MAX_RANGES), idle: 0 });
+        let numbering = matches!(key.unit(), Unit::Flows | Unit::DataRecords).then(Numbering::default);
+        self.entries.push(Entry { key, tracker: Tracker::new(MAX_RANGES), numbering, idle: 0 });
         self.places.insert(key, self.entries.len() - 1);
         Some(self.entries.len() - 1)
     }
@@ -201,6 +208,9 @@ impl Sequences {
         }
         let mut at = 0;
         while let Some(entry) = self.entries.get_mut(at) {
+            if let Some(numbering) = &mut entry.numbering {
+                numbering.release(&mut entry.tracker);
+            }
             if let Some(report) = entry.tracker.take_report() {
                 entry.idle = 0;
                 each(&entry.key, report);
