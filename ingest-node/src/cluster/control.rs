@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catchment_proto::cluster::v1::{
-    Command, ControlRequest, ControlResponse, Goodbye, Welcome, control_request, control_response,
+    Command, ControlRequest, ControlResponse, Goodbye, SequenceReport, Welcome, control_request,
+    control_response,
 };
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -103,11 +104,14 @@ impl<'s> Control<'s> {
         }
     }
 
-    /// Says goodbye, and waits until the coordinator has ended the stream.
-    async fn leave(self, inbound: &mut Streaming<ControlResponse>, reason: String) -> End {
-        let goodbye = control_request::Message::Goodbye(Goodbye { reason });
-        // An error means that the session is over already.
-        let _ = self.outbound.send(ControlRequest { message: Some(goodbye) }).await;
+    /// Reports what has not been reported, says goodbye, and waits until the coordinator has ended the stream.
+    async fn leave(mut self, inbound: &mut Streaming<ControlResponse>, reason: String) -> End {
+        let mut last: Vec<_> = self.gather().into_iter().map(control_request::Message::Sequences).collect();
+        last.push(control_request::Message::Goodbye(Goodbye { reason }));
+        for message in last {
+            // An error means that the session is over already.
+            let _ = self.outbound.send(ControlRequest { message: Some(message) }).await;
+        }
         drop(self.outbound);
         while let Ok(Some(_)) = inbound.message().await {}
         End::Left
@@ -151,10 +155,15 @@ impl<'s> Control<'s> {
     }
 
     fn report(&mut self) -> Result<(), End> {
-        let Some(source) = self.member.sequences() else { return Ok(()) };
+        let mut reports = self.gather().into_iter();
+        reports.try_for_each(|report| self.send(control_request::Message::Sequences(report)))
+    }
+
+    /// Reports of what has come since the last ones.
+    fn gather(&mut self) -> Vec<SequenceReport> {
+        let Some(source) = self.member.sequences() else { return Vec::new() };
         let count = self.reports.gather(source, &self.member.counters.reports_given_up);
-        let reports: Vec<_> = self.reports.latest(count).cloned().collect();
-        reports.into_iter().try_for_each(|report| self.send(control_request::Message::Sequences(report)))
+        self.reports.latest(count).cloned().collect()
     }
 
     fn send(&self, message: control_request::Message) -> Result<(), End> {
