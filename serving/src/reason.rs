@@ -41,6 +41,16 @@ pub fn status_reason(status: &Status) -> String {
     }
 }
 
+/// Alerts by which a TLS peer says so; a signature that another authority of the same name made is none that it can read.
+const REFUSALS: [&str; 6] = [
+    "fatal alert: BadCertificate",
+    "fatal alert: UnsupportedCertificate",
+    "fatal alert: CertificateRevoked",
+    "fatal alert: CertificateExpired",
+    "fatal alert: CertificateUnknown",
+    "fatal alert: DecryptError",
+];
+
 /// Adds what commonly is behind a text that says little.
 fn hinted(text: String) -> String {
     let hint = if text.contains("InvalidContentType") {
@@ -51,6 +61,8 @@ fn hinted(text: String) -> String {
         "a client certificate is required and none was sent"
     } else if text.contains("UnknownCA") {
         "the other side does not know the authority of the certificate that it was sent"
+    } else if REFUSALS.iter().any(|alert| text.contains(alert)) {
+        "the other side does not take the certificate that it was sent"
     } else {
         return text;
     };
@@ -81,6 +93,19 @@ mod tests {
         assert_eq!(reason(&layers(&["bad record", "handshake: bad record"])), "handshake: bad record");
         assert_eq!(reason(&layers(&["reading", "reset"])), "reading: reset");
         assert_eq!(reason(&layers(&["transport error"])), "transport error");
+    }
+
+    /// The words by which a caller knows that no later try will be better.
+    #[test]
+    fn a_refused_certificate_is_called_so() {
+        for alert in ["DecryptError", "UnknownCA", "CertificateExpired", "CertificateRequired"] {
+            let said = hinted(format!("received fatal alert: {alert}"));
+            assert!(said.contains("certificate"), "{said}");
+        }
+        assert_eq!(
+            hinted("received fatal alert: RecordOverflow".into()),
+            "received fatal alert: RecordOverflow"
+        );
     }
 
     #[test]
