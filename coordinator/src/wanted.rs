@@ -20,6 +20,7 @@ use crate::scope::ScopeId;
 use crate::store::Shared;
 use crate::validate;
 use crate::view::Notice;
+use crate::writer::Urgency;
 
 /// Scopes in one list.
 const MAX_SCOPES: usize = 1024;
@@ -64,7 +65,8 @@ impl Shared {
         }
     }
 
-    /// Passes on what nodes of another replica look for.
+    /// Passes on what nodes of another replica look for. Where it is known here, and that replica could not read what the store
+    /// has, it is written again.
     pub(crate) fn pass_on(&self, list: WantedList) {
         let scopes: Vec<WantedTemplates> = list
             .scopes
@@ -72,6 +74,11 @@ impl Shared {
             .take(MAX_SCOPES)
             .filter_map(|wanted| {
                 let id = validate::scope_id(wanted.key.as_ref()?).ok()?;
+                let mut state = self.view.lock();
+                if state.is_missed(&id) {
+                    self.enqueue_in(&mut state, &id, Urgency::Soon);
+                }
+                drop(state);
                 let ids = wanted.ids.iter().filter_map(|id| u16::try_from(*id).ok()).take(MAX_IDS).collect();
                 Some(message(&id, ids))
             })

@@ -202,7 +202,7 @@ fn settle(entry: &mut Entry, put: &Put, revision: i64) {
             let stored = entry.stored(part);
             // The watch may have told of a later change already.
             if stored.revision < revision {
-                *stored = Stored { revision, clean: unchanged };
+                *stored = Stored { revision, clean: unchanged, unusable: false };
             }
         }
         What::Seen(seen) => {

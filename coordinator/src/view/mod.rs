@@ -102,6 +102,8 @@ pub(crate) struct Stored {
     pub(crate) revision: i64,
     /// Whether what is stored is what is known.
     pub(crate) clean: bool,
+    /// Whether what is stored cannot be used.
+    pub(crate) unusable: bool,
 }
 
 /// Whether a scope waits to be written.
@@ -320,7 +322,7 @@ impl State {
                 Part::Options => entry.scope().only_options() == *stored,
             };
         if let Some(entry) = self.scopes.get_mut(id) {
-            *entry.stored(part) = Stored { revision, clean };
+            *entry.stored(part) = Stored { revision, clean, unusable: false };
             if changed {
                 entry.origin = 0;
                 entry.seen = entry.seen.max(now);
@@ -335,8 +337,21 @@ impl State {
     /// The store has a value at `revision` that cannot be used. Nothing is written for that alone: a later release may know it.
     pub(crate) fn not_usable(&mut self, id: &ScopeId, part: Part, revision: i64) {
         if let Some(entry) = self.scopes.get_mut(id) {
-            entry.stored(part).revision = revision;
+            let stored = entry.stored(part);
+            *stored = Stored { revision, unusable: true, ..*stored };
         }
+    }
+
+    /// Somebody looks for what is known here, and what the store has of it cannot be used: gives whether it is to be written.
+    pub(crate) fn is_missed(&mut self, id: &ScopeId) -> bool {
+        let Some(entry) = self.scopes.get_mut(id) else { return false };
+        let mut missed = false;
+        for part in [Part::Templates, Part::Options] {
+            let stored = entry.stored(part);
+            missed |= stored.unusable;
+            stored.clean &= !stored.unusable;
+        }
+        missed
     }
 
     /// The store has `seen` for a scope.
@@ -358,7 +373,7 @@ impl State {
     /// The store has a value at `revision` that is not what is known, or none (0): what the view knows is not stored.
     pub(crate) fn not_stored(&mut self, id: &ScopeId, part: Part, revision: i64) {
         if let Some(entry) = self.scopes.get_mut(id) {
-            *entry.stored(part) = Stored { revision, clean: false };
+            *entry.stored(part) = Stored { revision, ..Stored::default() };
         }
         self.settle_empty_parts(id);
     }
@@ -498,8 +513,8 @@ impl State {
             content_position: self.head,
             template_ids,
             origin: 0,
-            stored_templates: Stored { revision: 0, clean: scope.templates.is_empty() },
-            stored_options: Stored { revision: 0, clean: scope.options.is_empty() },
+            stored_templates: Stored { clean: scope.templates.is_empty(), ..Stored::default() },
+            stored_options: Stored { clean: scope.options.is_empty(), ..Stored::default() },
 
             seen: now,
             seen_stored: 0,
