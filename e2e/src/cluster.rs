@@ -14,7 +14,9 @@ use std::net::SocketAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
+use crate::catchctl;
 use crate::coordinator::Coordinator;
 use crate::etcd::Etcd;
 use crate::kafka::Topic;
@@ -268,9 +270,22 @@ impl Cluster {
         self.members.iter().map(|member| member.udp).collect()
     }
 
-    /// The same for `loadtest run --target`.
-    pub fn targets(&self) -> String {
-        self.udp().iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+    /// Where one node takes datagrams, running or not.
+    ///
+    /// # Errors
+    /// Where there is no such node.
+    pub fn udp_of(&self, node: usize) -> Result<SocketAddr> {
+        Ok(self.members.get(node).context("no such node")?.udp)
+    }
+
+    /// What `catchctl` is told by any coordinator.
+    ///
+    /// # Errors
+    /// Where it fails.
+    pub fn ask(&self, arguments: &[&str]) -> Result<Value> {
+        let running = self.coordinators.iter().filter(|coordinator| coordinator.is_running());
+        let endpoints: Vec<_> = running.map(|coordinator| format!("http://{}", coordinator.grpc())).collect();
+        catchctl::ask(&endpoints.join(","), arguments)
     }
 
     /// The way from a node to a coordinator, in a cluster with [`Ways::Proxied`].
@@ -315,6 +330,17 @@ impl Cluster {
     pub fn stop_node(&mut self, node: usize) -> Result<Stopped> {
         let running = self.members.get_mut(node).and_then(|member| member.node.take());
         let stopped = running.with_context(|| format!("node {node} does not run"))?.stop()?;
+        self.stopped.push(stopped.ledger.clone());
+        Ok(stopped)
+    }
+
+    /// Waits for the end of a node that was told to stop by other means, and holds it to its ledger; `live` is the one before.
+    ///
+    /// # Errors
+    /// As [`Cluster::stop_node`].
+    pub fn node_ended(&mut self, node: usize, live: &Ledger) -> Result<Stopped> {
+        let running = self.members.get_mut(node).and_then(|member| member.node.take());
+        let stopped = running.with_context(|| format!("node {node} does not run"))?.ended(live)?;
         self.stopped.push(stopped.ledger.clone());
         Ok(stopped)
     }

@@ -38,8 +38,13 @@ impl Coordinator {
         ensure!(self.process.is_none(), "the coordinator runs already");
         let mut command = process::command("coordinator")?;
         command.arg("run");
-        let own =
-            [format!("grpc={}", self.grpc), format!("http={}", self.http), "log.format=json".to_owned()];
+        let own = [
+            format!("grpc={}", self.grpc),
+            // The host's name may lead elsewhere.
+            format!("advertise={}", self.grpc),
+            format!("http={}", self.http),
+            "log.format=json".to_owned(),
+        ];
         for setting in own.iter().chain(&self.settings) {
             command.args(["--set", setting]);
         }

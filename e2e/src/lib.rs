@@ -4,6 +4,7 @@
 
 pub mod binaries;
 pub mod broker;
+pub mod catchctl;
 pub mod certificates;
 pub mod cluster;
 pub mod consumer;
@@ -15,6 +16,7 @@ pub mod grpcurl;
 pub mod http;
 pub mod kafka;
 pub mod ledger;
+pub mod load;
 pub mod loadtest;
 mod log;
 pub mod metrics;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::binaries::binary;
@@ -22,6 +24,14 @@ pub struct Running {
 /// A status other than 0, with all it said.
 pub fn run(kind: &str, arguments: &[&str]) -> Result<Value> {
     report(kind, &command(kind, arguments)?.output()?)
+}
+
+/// As [`run`], also where it ends with status 1: something was lost or different, and the object says what.
+///
+/// # Errors
+/// Where it says nothing.
+pub fn account(kind: &str, arguments: &[&str]) -> Result<Value> {
+    last_line(kind, &command(kind, arguments)?.output()?)
 }
 
 /// Replays captures at a pace that no kernel buffer minds; says how many datagrams were sent.
@@ -46,6 +56,16 @@ pub fn start(kind: &str, arguments: &[&str]) -> Result<Running> {
 }
 
 impl Running {
+    /// Asks it to end early (SIGTERM): what it has sent by then is all that it sends. Waits for that.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub fn stop(self) -> Result<Value> {
+        let child = self.child.as_ref().context("it is finished once")?;
+        kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGTERM)?;
+        self.finish()
+    }
+
     /// Waits for its end.
     ///
     /// # Errors
@@ -73,9 +93,17 @@ fn command(kind: &str, arguments: &[&str]) -> Result<Command> {
 }
 
 fn report(kind: &str, output: &Output) -> Result<Value> {
-    let (text, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    ensure!(output.status.success(), "loadtest {kind}: {}\n{text}{errors}", output.status);
-    let line = text.lines().last().with_context(|| format!("loadtest {kind} said nothing: {errors}"))?;
-    let mut line: Value = serde_json::from_str(line)?;
+    ensure!(output.status.success(), "loadtest {kind}: {}\n{}", output.status, said(output));
+    last_line(kind, output)
+}
+
+fn last_line(kind: &str, output: &Output) -> Result<Value> {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let line = text.lines().last().with_context(|| format!("loadtest {kind}: {}", said(output)))?;
+    let mut line: Value = serde_json::from_str(line).with_context(|| said(output))?;
     Ok(line[kind].take())
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }

@@ -4,4 +4,5 @@
 
 mod coordinator;
 mod etcd;
+mod sharing;
 mod spreading;
