@@ -11,6 +11,7 @@ pub mod consumer;
 pub mod coordinator;
 pub mod datagrams;
 pub mod decoded;
+pub mod device;
 pub mod etcd;
 pub mod grpcurl;
 pub mod http;

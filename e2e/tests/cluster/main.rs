@@ -3,6 +3,11 @@
 //! One test program, so that all tests run beside each other; each has ports, an etcd and a topic of its own.
 
 mod coordinator;
+mod coordinator_faults;
+mod devices;
 mod etcd;
+mod node_faults;
+mod partitions;
 mod sharing;
 mod spreading;
+mod store_faults;
