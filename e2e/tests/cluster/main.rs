@@ -8,6 +8,7 @@ mod devices;
 mod etcd;
 mod node_faults;
 mod partitions;
+mod refusals;
 mod sharing;
 mod spreading;
 mod store_faults;
