@@ -99,7 +99,8 @@ impl Exchange {
         self.shared.ask(self.session, unknown);
     }
 
-    /// The ids that are not known here; where one is, the scope is put down for the feed.
+    /// The ids that other nodes are to be asked for: those that are not known here, and those that ports disagree on, because the
+    /// asker's data may be of yet another port. Where one is known, the scope is put down for the feed.
     fn answer(&self, id: &ScopeId, ids: &[u32]) -> Vec<u16> {
         let ids = ids.iter().filter_map(|id| u16::try_from(*id).ok());
         let (known, shared_id) = {
@@ -107,12 +108,20 @@ impl Exchange {
             (state.entry(id).map(Entry::scope), state.shared_id(id))
         };
         let (Some(scope), Some(shared_id)) = (known, shared_id) else { return ids.collect() };
-        let has = |id: u16| scope.templates.range((id, 0)..=(id, u16::MAX)).next().is_some();
-        let (known, unknown): (Vec<u16>, Vec<u16>) = ids.partition(|id| has(*id));
-        if !known.is_empty() {
+        let mut some_known = false;
+        let mut unsettled = Vec::new();
+        for id in ids {
+            let mut layouts = scope.templates.range((id, 0)..=(id, u16::MAX)).map(|(_, said)| &said.layout);
+            let first = layouts.next();
+            some_known |= first.is_some();
+            if !first.is_some_and(|first| layouts.all(|other| other == first)) {
+                unsettled.push(id);
+            }
+        }
+        if some_known {
             self.answers.push(shared_id);
         }
-        unknown
+        unsettled
     }
 
     fn learn(&self, message: &ScopeState, standing: Standing) -> Result<(), Refusal> {

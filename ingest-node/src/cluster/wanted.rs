@@ -88,9 +88,11 @@ impl Looking {
     }
 }
 
+/// Whether data that waits can be decoded by what is here. Where ports disagree it waits for its own port's word.
 fn is_known(known: &Known, key: &ScopeKey, id: u16) -> bool {
-    let scope = known.store.export(key, Share::Everything);
-    scope.is_some_and(|scope| scope.definitions.iter().any(|definition| definition.id == id))
+    let Some(scope) = known.store.export(key, Share::Everything) else { return false };
+    let mut layouts = scope.definitions.iter().filter(|known| known.id == id).map(|known| &known.template);
+    layouts.next().is_some_and(|first| layouts.all(|other| other == first))
 }
 
 #[cfg(test)]
@@ -142,6 +144,21 @@ mod tests {
         let scope = SharedScope { definitions: vec![definition], ..SharedScope::default() };
         assert_eq!(known.store.import(&key(1), scope, 1_800_000_000_000_000_000).changed, 1);
         assert_eq!((looking.next(now + AGAIN), looking.due()), (None, None));
+    }
+
+    #[test]
+    fn a_template_that_ports_disagree_on_is_asked_for_again() {
+        let (mut looking, known, now) = looking();
+        looking.add(vec![(key(1), 256)], now);
+        assert!(looking.next(now).is_some());
+        let definition = |port: u16| {
+            let template = Template::new(TemplateKind::Data, [FieldSpecifier::iana(port, 4)]).unwrap();
+            let (order, template) = (Order::default(), Arc::new(template));
+            SharedDefinition { id: 256, port, order, proven: true, template }
+        };
+        let scope = SharedScope { definitions: vec![definition(1), definition(2)], ..SharedScope::default() };
+        assert_eq!(known.store.import(&key(1), scope, 1_800_000_000_000_000_000).changed, 2);
+        assert_eq!(ids(looking.next(now + AGAIN)), [vec![256]]);
     }
 
     #[test]
