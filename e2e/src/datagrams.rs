@@ -1,12 +1,23 @@
 //! Datagrams written by hand, octet by octet: NetFlow v9 and IPFIX with templates and data apart, and what no capture has.
 
 use std::net::Ipv4Addr;
+use std::ops::Range;
 
-/// Octets of the one layout of these datagrams: source address, destination address, octets, packets.
+/// Source address, destination address, octets, packets.
 const RECORD: [(u16, u16); 4] = [(8, 4), (12, 4), (1, 4), (2, 4)];
 const TEMPLATE_ID: u16 = 256;
 const DOMAIN: u32 = 7;
 const EXPORT_TIME: u32 = 1_767_225_600;
+
+/// How the one template of these datagrams lays out its records. Both are equally long: what is read by the other one is wrong,
+/// and no error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// Source address, destination address, octets, packets.
+    Usual,
+    /// The same from behind.
+    Reversed,
+}
 
 /// A protocol with templates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,11 +31,16 @@ pub enum Protocol {
 impl Protocol {
     /// A datagram with the template.
     pub fn template(self) -> Vec<u8> {
+        self.template_in(Layout::Usual, 0, EXPORT_TIME)
+    }
+
+    /// A datagram with the template in a layout, its sequence number, and the exporter's clock, seconds since 1970.
+    pub fn template_in(self, layout: Layout, sequence: u32, clock: u32) -> Vec<u8> {
         let mut body = Vec::new();
         for word in [TEMPLATE_ID, RECORD.len() as u16] {
             body.extend(word.to_be_bytes());
         }
-        for (element, length) in RECORD {
+        for (element, length) in layout.of(RECORD) {
             body.extend(element.to_be_bytes());
             body.extend(length.to_be_bytes());
         }
@@ -32,19 +48,22 @@ impl Protocol {
             Self::V9 => 0,
             Self::Ipfix => 2,
         };
-        self.message(0, 1, set, &body)
+        self.message(sequence, clock, 1, set, &body)
     }
 
     /// A datagram with one record for each number: from 10.0.0.0 + number, with so many octets.
-    pub fn data(self, numbers: std::ops::Range<u32>) -> Vec<u8> {
+    pub fn data(self, numbers: Range<u32>) -> Vec<u8> {
+        self.data_in(Layout::Usual, numbers.clone(), numbers.start, EXPORT_TIME)
+    }
+
+    /// The same in a layout, with its sequence number, and the exporter's clock, seconds since 1970.
+    pub fn data_in(self, layout: Layout, numbers: Range<u32>, sequence: u32, clock: u32) -> Vec<u8> {
         let mut body = Vec::new();
         for number in numbers.clone() {
-            body.extend(source(number).octets());
-            body.extend([192, 0, 2, 1]);
-            body.extend(number.to_be_bytes());
-            body.extend(1_u32.to_be_bytes());
+            let fields = [source(number).to_bits(), u32::from_be_bytes([192, 0, 2, 1]), number, 1];
+            layout.of(fields).into_iter().for_each(|field| body.extend(field.to_be_bytes()));
         }
-        self.message(numbers.start, numbers.len() as u16, TEMPLATE_ID, &body)
+        self.message(sequence, clock, numbers.len() as u16, TEMPLATE_ID, &body)
     }
 
     /// ```text
@@ -52,22 +71,31 @@ impl Protocol {
     /// IPFIX: version | length | seconds | sequence | domain                    16 octets
     /// set:   id | length | body
     /// ```
-    fn message(self, sequence: u32, records: u16, set: u16, body: &[u8]) -> Vec<u8> {
+    fn message(self, sequence: u32, clock: u32, records: u16, set: u16, body: &[u8]) -> Vec<u8> {
         let set_length = 4 + body.len() as u16;
         let mut message = Vec::new();
         match self {
             Self::V9 => {
                 message.extend([9_u16, records].map(u16::to_be_bytes).concat());
-                message.extend([60_000, EXPORT_TIME, sequence, DOMAIN].map(u32::to_be_bytes).concat());
+                message.extend([60_000, clock, sequence, DOMAIN].map(u32::to_be_bytes).concat());
             }
             Self::Ipfix => {
                 message.extend([10, 16 + set_length].map(u16::to_be_bytes).concat());
-                message.extend([EXPORT_TIME, sequence, DOMAIN].map(u32::to_be_bytes).concat());
+                message.extend([clock, sequence, DOMAIN].map(u32::to_be_bytes).concat());
             }
         }
         message.extend([set, set_length].map(u16::to_be_bytes).concat());
         message.extend(body);
         message
+    }
+}
+
+impl Layout {
+    fn of<T, const N: usize>(self, mut fields: [T; N]) -> [T; N] {
+        if self == Self::Reversed {
+            fields.reverse();
+        }
+        fields
     }
 }
 

@@ -4,15 +4,25 @@ use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::datagrams::Protocol;
+use crate::datagrams::{Layout, Protocol};
 use crate::load::Tally;
+
+/// The clock of a device that was never set, seconds since 1970.
+const CLOCK: u32 = 1_767_225_600;
 
 /// One source port of a device. Its records carry their numbers.
 #[derive(Debug)]
 pub struct Device {
     protocol: Protocol,
     socket: UdpSocket,
-    next: u32,
+    /// How it lays out what it announces and sends from now on.
+    pub layout: Layout,
+    /// What its headers say of the time, seconds since 1970.
+    pub clock: u32,
+    /// The sequence number of its next record.
+    pub sequence: u32,
+    /// The number of its next record.
+    pub next: u32,
     /// What it has sent.
     pub tally: Tally,
 }
@@ -34,15 +44,8 @@ impl Device {
     /// Where the machine does not have the address.
     pub fn at(address: Ipv4Addr, protocol: Protocol) -> Result<Self> {
         let socket = UdpSocket::bind((address, 0)).with_context(|| format!("a device at {address}"))?;
-        Ok(Self { protocol, socket, next: 1, tally: Tally::default() })
-    }
-
-    /// Its address and port.
-    ///
-    /// # Errors
-    /// Where the kernel does not say.
-    pub fn address(&self) -> Result<SocketAddr> {
-        Ok(self.socket.local_addr()?)
+        let layout = Layout::Usual;
+        Ok(Self { protocol, socket, layout, clock: CLOCK, sequence: 0, next: 1, tally: Tally::default() })
     }
 
     /// Announces its template.
@@ -50,7 +53,7 @@ impl Device {
     /// # Errors
     /// Where the kernel refuses the datagram.
     pub fn announce(&mut self, to: SocketAddr) -> Result<()> {
-        self.send(&self.protocol.template(), 0, to)
+        self.send(&self.protocol.template_in(self.layout, self.sequence, self.clock), 0, to)
     }
 
     /// Sends one record.
@@ -58,9 +61,11 @@ impl Device {
     /// # Errors
     /// As [`Device::announce`].
     pub fn data(&mut self, to: SocketAddr) -> Result<()> {
-        let number = self.next;
+        let (number, sequence) = (self.next, self.sequence);
         self.next += 1;
-        self.send(&self.protocol.data(number..number + 1), 1, to)
+        self.sequence += 1;
+        let datagram = self.protocol.data_in(self.layout, number..number + 1, sequence, self.clock);
+        self.send(&datagram, 1, to)
     }
 
     /// Announces its template and sends a record, so that it is known to decode.
@@ -72,11 +77,7 @@ impl Device {
         self.data(to)
     }
 
-    /// Sends a datagram that holds so many records.
-    ///
-    /// # Errors
-    /// Where the kernel refuses it.
-    pub fn send(&mut self, datagram: &[u8], records: u64, to: SocketAddr) -> Result<()> {
+    fn send(&mut self, datagram: &[u8], records: u64, to: SocketAddr) -> Result<()> {
         let sent = self.socket.send_to(datagram, to)?;
         ensure!(sent == datagram.len(), "sent {sent} of {} octets", datagram.len());
         self.tally += Tally { datagrams: 1, records };

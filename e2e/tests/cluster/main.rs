@@ -6,6 +6,7 @@ mod coordinator;
 mod coordinator_faults;
 mod devices;
 mod etcd;
+mod layouts;
 mod node_faults;
 mod partitions;
 mod refusals;
