@@ -115,6 +115,26 @@ pub fn sflow_drop(drops: u32) -> Vec<u8> {
     [&datagram[..], &head, &sample].concat().into_iter().flat_map(u32::to_be_bytes).collect()
 }
 
+/// A NetFlow v5 datagram with a record for each (protocol, source port, destination port), from 192.0.2.1 to 192.0.2.2.
+///
+/// ```text
+/// header: version | count | sysUpTime | seconds | nanoseconds | sequence | engine | sampling      24 octets
+/// record: addresses 4 + 4 + 4 | interfaces 2 + 2 | packets, octets, first, last 4 each
+///         | ports 2 + 2 | padding, TCP flags, protocol, ToS 1 each | 8                            48 octets
+/// ```
+pub fn v5(records: &[(u8, u16, u16)]) -> Vec<u8> {
+    let mut datagram = [5, records.len() as u16].map(u16::to_be_bytes).concat();
+    datagram.extend([60_000, EXPORT_TIME, 0, 1, 0].map(u32::to_be_bytes).concat());
+    for (protocol, source, destination) in records {
+        datagram.extend([[192, 0, 2, 1], [192, 0, 2, 2], [0; 4], [0, 1, 0, 2]].concat());
+        datagram.extend([1_u32, 100, 59_000, 59_500].map(u32::to_be_bytes).concat());
+        datagram.extend([*source, *destination].map(u16::to_be_bytes).concat());
+        datagram.extend([0, 0, *protocol, 0]);
+        datagram.extend([0; 8]);
+    }
+    datagram
+}
+
 /// The source address of a record.
 pub fn source(number: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(0x0a00_0000 + number)
