@@ -246,25 +246,29 @@ impl Message<'_> {
 }
 
 /// What tells how many numbers an IPFIX message covers.
+///
+/// A decoder decodes sets that another one held, so that it may have decoded more than it has seen.
 struct Numbers {
     records: u64,
-    /// Data sets that were not decoded (yet): nobody knows how many records they have.
-    open_sets: u64,
+    sets_seen: u64,
+    sets_decoded: u64,
 }
 
 impl Numbers {
     fn of(statistics: &Statistics) -> Self {
         let records =
             statistics.records[Stream::Flow as usize] + statistics.records[Stream::Options as usize];
-        Self { records, open_sets: statistics.sets.seen - statistics.sets.decoded }
+        Self { records, sets_seen: statistics.sets.seen, sets_decoded: statistics.sets.decoded }
     }
 }
 
-/// How many data records an IPFIX message had, options records included.
+/// How many data records an IPFIX message had, options records included. Nobody knows how many there are in a set that was not
+/// decoded (yet).
 fn data_records_since(before: &Numbers, now: &Statistics) -> Covers {
     let now = Numbers::of(now);
+    let all_decoded = now.sets_seen - before.sets_seen == now.sets_decoded - before.sets_decoded;
     match (now.records - before.records).try_into() {
-        Ok(records) if now.open_sets == before.open_sets => Covers::Known(records),
+        Ok(records) if all_decoded => Covers::Known(records),
         _ => Covers::Unknown,
     }
 }

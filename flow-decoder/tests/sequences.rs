@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use catchment_sequence::{Account, Book, Limits, NodeReport, Space, Time};
-use flow_decoder::{Datagram, SequenceKey, ZoneId};
+use flow_decoder::{Datagram, Decoder, DecoderOptions, SequenceKey, ZoneId};
 use rig::{Rig, exporter};
 use wire::{Message, field};
 
@@ -118,6 +118,25 @@ fn what_nobody_can_count_is_no_loss() {
     let accounts = accounts(&mut rig);
     let account = accounts.values().next().expect("a space");
     assert_eq!((account.received, account.lost_upstream, account.lost_unknown), (6, 0, 2));
+}
+
+/// Its decoder has decoded more sets than it has seen.
+#[test]
+fn a_worker_that_decodes_what_another_held_goes_on_counting() {
+    let mut rig = Rig::new();
+    let mut other = Decoder::new(rig.store.clone(), DecoderOptions::default());
+    let three = numbered(Message::ipfix().set(256, [0; 12]).build(), 8, 0);
+    other.decode(&rig::datagram(&three, exporter(7)), &mut rig.kept);
+    let template = Message::ipfix().templates(&[(256, &[field(1, 4)])]).build();
+    for message in [template, three] {
+        rig.decoder.decode(&rig::datagram(&message, exporter(7)), &mut rig.kept);
+        rig.decoder.decode_released(usize::MAX, &mut rig.kept);
+    }
+    assert_eq!((rig.statistics().sets.seen, rig.statistics().sets.decoded), (1, 2));
+    let next = numbered(Message::ipfix().set(256, [0; 8]).build(), 8, 3);
+    rig.decoder.decode(&rig::datagram(&next, exporter(7)), &mut rig.kept);
+    let accounts = accounts(&mut rig);
+    assert_eq!(accounts.values().next().expect("a space").received, 5);
 }
 
 #[test]
