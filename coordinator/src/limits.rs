@@ -1,8 +1,9 @@
 //! How much that is new is taken from exporters and nodes, so that a flood of spoofed templates costs little.
 //!
-//! A refresh costs nothing and is never limited. What is new takes a token of its exporter (a burst of 20, then one a second). A scope
-//! that nobody knew takes one of its node and one of the total as well, unless its exporter is on an allow-list or
-//! already has a scope here: those are not kept waiting by a flood. A change of what is known takes one of its own total.
+//! A refresh costs nothing and is never limited. What is new takes a token of its exporter (a burst of 256, then four a second: as
+//! much as a node sends, for there are exporters that announce each of a hundred templates in a message of its own). A scope that
+//! nobody knew takes one of its node and one of the total as well, unless its exporter is on an allow-list or already has a
+//! scope here: those are not kept waiting by a flood. A change of what is known takes one of its own total.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -39,7 +40,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            exporter: Rate { burst: 20, per_second: 1 },
+            exporter: Rate { burst: 256, per_second: 4 },
             node: Rate { burst: 5_000, per_second: 50 },
             new_scopes: Rate { burst: 10_000, per_second: 100 },
             changes: Rate { burst: 10_000, per_second: 1_000 },

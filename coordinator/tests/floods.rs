@@ -149,7 +149,8 @@ async fn one_exporter_cannot_take_the_turn_of_the_others() {
         let change = scope(1, 256, 1 + number % 100, u64::from(number));
         refused += node.exchange.learned(&[change], Standing::AllowListed).len();
     }
-    assert!((900..=980).contains(&refused), "{refused} refused");
+    // All but the burst, and a few that the rate let through meanwhile.
+    assert!((650..=744).contains(&refused), "{refused} refused");
     node.learned(&scope(2, 256, 5, 1));
 }
 

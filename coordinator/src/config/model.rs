@@ -104,10 +104,10 @@ section! {
     /// How much that is new is taken from nodes, so that a flood of spoofed templates costs little. A refresh of what is known
     /// is never limited. What is above a rate waits at the node.
     Uplink {
-        /// Changed templates of one exporter a second.
-        exporter_rate: NonZeroU32 = "1" in "1" to "1000000",
-        /// Changed templates of one exporter at once.
-        exporter_burst: NonZeroU32 = "20" in "1" to "1000000",
+        /// Changed templates of one exporter a second; nodes send no more than 4.
+        exporter_rate: NonZeroU32 = "4" in "1" to "1000000",
+        /// Changed templates of one exporter at once; nodes send no more than 256.
+        exporter_burst: NonZeroU32 = "256" in "1" to "1000000",
         /// New domains from one node a second.
         node_rate: NonZeroU32 = "50" in "1" to "1000000",
         /// New domains from one node at once.
