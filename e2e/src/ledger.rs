@@ -53,6 +53,8 @@ pub struct Datagrams {
 pub struct Sets {
     pub seen: u64,
     pub decoded: u64,
+    pub held: u64,
+    pub released: u64,
     pub pending: u64,
     pub expired: u64,
     pub evicted: u64,

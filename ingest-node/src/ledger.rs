@@ -372,6 +372,8 @@ impl Serialize for StreamLedger {
 struct SetsForm {
     seen: u64,
     decoded: u64,
+    held: u64,
+    released: u64,
     pending: u64,
     expired: u64,
     evicted: u64,
@@ -381,9 +383,10 @@ struct SetsForm {
 
 impl From<&SetCounts> for SetsForm {
     fn from(sets: &SetCounts) -> Self {
-        let SetCounts { seen, decoded, pending, expired, evicted, rejected, .. } = *sets;
+        let SetCounts { seen, decoded, held, released, pending, expired, evicted, rejected } = *sets;
         let rejected_reasons = reasons(rejected.iter().map(|(reason, count)| (reason.label(), count)));
-        Self { seen, decoded, pending, expired, evicted, rejected: rejected.total(), rejected_reasons }
+        let rejected = rejected.total();
+        Self { seen, decoded, held, released, pending, expired, evicted, rejected, rejected_reasons }
     }
 }
 
