@@ -20,9 +20,9 @@ shell_scripts := $(shell grep -lE '^\#!.*\b(ba)?sh$$' dev/* .ci/*)
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
 
-run: ## half a minute of the product on recorded traffic: no services, no configuration
+run: ## half a minute of a small cluster on recorded traffic: no services, no configuration
 	@dev/install-packages build
-	cargo build --release --locked -p ingest-node -p loadtest
+	cargo build --release --locked -p ingest-node -p coordinator -p loadtest
 	exec $(target)/release/loadtest demo
 
 test: ## everything, against a real Kafka

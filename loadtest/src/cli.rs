@@ -37,7 +37,7 @@ enum Command {
     Verify(VerifyArgs),
     /// Measure what a record costs a node: its records per second of CPU time, end to end
     Measure(MeasureArgs),
-    /// Show the product at work: embedded broker, one node, recorded traffic, a live view
+    /// Show the product at work: a coordinator, two nodes, an embedded broker, recorded traffic, a live view
     Demo(DemoArgs),
 }
 

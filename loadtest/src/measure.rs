@@ -11,9 +11,10 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 
+use crate::daemon::executable;
 use crate::generate::{self, RunArgs, RunReport};
 use crate::node_ledger::Ledger;
-use crate::node_process::{self, NodeProcess};
+use crate::node_process::NodeProcess;
 use crate::pacer::pause;
 use crate::targets::Spread;
 use crate::transmit::SendMode;
@@ -95,7 +96,7 @@ impl MeasureReport {
 
 /// Measures once.
 pub fn run(args: &MeasureArgs, stop: &dyn Fn() -> bool) -> anyhow::Result<MeasureReport> {
-    let executable = node_process::executable(args.node.as_deref())?;
+    let executable = executable("ingest-node", args.node.as_deref())?;
     let topic = args.topic.clone().unwrap_or_else(|| format!("measure-{}", std::process::id()));
     let framing = args.framing.to_possible_value().context("a framing has a name")?;
     let mut settings = vec![
@@ -106,10 +107,10 @@ pub fn run(args: &MeasureArgs, stop: &dyn Fn() -> bool) -> anyhow::Result<Measur
         format!("kafka.compression={}", args.compression),
     ];
     settings.extend(args.settings.iter().cloned());
-    let mut node = NodeProcess::start(&executable, &settings)?;
-    node.wait_ready(READY_PATIENCE)?;
+    let mut node = NodeProcess::start("the node", &executable, &settings)?;
+    node.daemon.wait_ready(READY_PATIENCE)?;
     let no_cpu = "the node's CPU time cannot be read from /proc";
-    let cpu_before = node.cpu().context(no_cpu)?;
+    let cpu_before = node.daemon.cpu().context(no_cpu)?;
     let started = Instant::now();
     let sent = generate::run(
         &RunArgs {
@@ -123,8 +124,8 @@ pub fn run(args: &MeasureArgs, stop: &dyn Fn() -> bool) -> anyhow::Result<Measur
         stop,
     )?;
     let settled_at = settle(&mut node, sent.datagrams)?;
-    let cpu = node.cpu().context(no_cpu)? - cpu_before;
-    let ended = node.stop(STOP_PATIENCE)?;
+    let cpu = node.daemon.cpu().context(no_cpu)? - cpu_before;
+    let ended = node.daemon.stop(STOP_PATIENCE)?;
     let ledger = ended.ledger.with_context(|| format!("the node printed no ledger:\n{}", ended.log))?;
     let verified = if args.no_verify { None } else { Some(verify::run(&verification(args, topic), stop)?) };
     let delivered = ledger.flow().delivered;
@@ -168,7 +169,7 @@ fn settle(node: &mut NodeProcess, sent: u64) -> anyhow::Result<Instant> {
         if is_settled || changed.elapsed() > SETTLE_PATIENCE {
             return Ok(changed);
         }
-        anyhow::ensure!(node.exit_status()?.is_none(), "the node ended before it was told to");
+        anyhow::ensure!(node.daemon.exit_status()?.is_none(), "the node ended before it was told to");
         pause(POLL);
     }
 }

@@ -41,8 +41,12 @@ pub struct Datagrams {
 pub struct Sets {
     /// All.
     pub seen: u64,
-    /// Decoded.
+    /// Decoded, at once or after waiting.
     pub decoded: u64,
+    /// Had to wait for their template, whatever became of them.
+    pub held: u64,
+    /// Of these, taken up again because it came.
+    pub released: u64,
     /// Waiting for their template.
     pub pending: u64,
     /// Waited too long.
@@ -100,7 +104,7 @@ impl Ledger {
             self.datagrams;
         check("datagrams arrived", arrived, received + kernel_dropped);
         check("datagrams received", received, decoded + partly_decoded + rejected);
-        let Sets { seen, decoded, pending, expired, evicted, rejected } = self.sets;
+        let Sets { seen, decoded, pending, expired, evicted, rejected, .. } = self.sets;
         check("sets seen", seen, decoded + pending + expired + evicted + rejected);
         for (name, stream) in &self.streams {
             let Stream { produced, recovered, delivered, in_flight, on_disk, dropped } = stream;

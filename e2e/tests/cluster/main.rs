@@ -4,6 +4,7 @@
 
 mod coordinator;
 mod coordinator_faults;
+mod demo;
 mod devices;
 mod etcd;
 mod layouts;

@@ -1,22 +1,29 @@
-//! `loadtest demo`, behind `make run`: the product on embedded defaults, live.
+//! `loadtest demo`, behind `make run`: a cluster on embedded defaults, live.
 //!
 //! ```text
-//! testdata/*.pcap -> replay over UDP -> ingest-node (a process) -> Kafka protocol -> mock cluster (in this process)
-//!                                                                                         |
-//!                                                   view  <-  ledger over HTTP, records <-+
+//! testdata/*.pcap -> exporters -> virtual address (Spreader) -> any of two ingest-nodes -> Kafka protocol -> mock cluster
+//!                                                                    |                                            |
+//!                                                               coordinator                                       |
+//!                                                                    |                                            |
+//!                           view  <-  accounts over HTTP ------------+            records consumed  <-------------+
 //! ```
-//! At the end the replay stops first, then the node, then the consumer, so that every count can be compared.
+//! The coordinator and the nodes are processes, all else is threads of this one. At the end exporters stop first, then the
+//! virtual address, the nodes, the consumer and the coordinator, so that every count can be compared.
 
+mod accounts;
 mod columns;
 mod feed;
 mod meter;
+mod parts;
+mod report;
 mod screen;
 mod traffic;
 mod verdict;
 mod view;
+mod way;
 
-use std::collections::VecDeque;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -26,31 +33,34 @@ use clap::Args;
 use rdkafka::Message;
 use rdkafka::mocking::MockCluster;
 
-use self::columns::grouped;
+use self::accounts::{NodeAccount, SequenceAccount};
 use self::feed::Feed;
-use self::meter::{Meter, Totals};
+use self::meter::Meter;
+use self::parts::{Parts, Programs};
+use self::report::Report;
 use self::screen::{Screen, Wish};
-use self::verdict::{Outside, Verdict};
+use self::traffic::Pace;
+use self::verdict::Outside;
 use self::view::Snapshot;
-use crate::node_process::{self, Ended, NodeProcess};
+use self::way::Way;
+use crate::http;
 use crate::pacer::pause;
 use crate::topic::TopicReader;
 use crate::verify::Framing;
 
 const TOPIC: &str = "flows";
 const PARTITIONS: i32 = 4;
-const READY_PATIENCE: Duration = Duration::from_secs(20);
-const STOP_PATIENCE: Duration = Duration::from_secs(30);
+const TOPIC_PATIENCE: Duration = Duration::from_secs(20);
 const DRAIN_PATIENCE: Duration = Duration::from_secs(10);
 const STEP: Duration = Duration::from_millis(100);
-const LEDGER_EVERY: Duration = Duration::from_millis(250);
+const ASK_EVERY: Duration = Duration::from_millis(250);
 
 /// Options of `loadtest demo`.
 #[derive(Debug, Clone, Args)]
 pub struct DemoArgs {
-    /// The node to run [default: `ingest-node` beside this executable]
+    /// Folder of the `ingest-node` and `coordinator` to run [default: that of this executable]
     #[arg(long)]
-    pub node: Option<PathBuf>,
+    pub programs: Option<PathBuf>,
     /// Folder of the captures to replay
     #[arg(long, default_value = concat!(env!("CARGO_MANIFEST_DIR"), "/../testdata"), hide_default_value = true)]
     pub testdata: PathBuf,
@@ -58,7 +68,7 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 30)]
     pub seconds: u64,
     /// Datagrams per second
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 220)]
     pub rate: u64,
     /// A line a second, also in a terminal
     #[arg(long)]
@@ -76,66 +86,65 @@ impl Drop for RaiseOnDrop<'_> {
 
 /// Runs the demo; true where everything is accounted for at the end.
 pub fn run(args: &DemoArgs, stop: &dyn Fn() -> bool) -> anyhow::Result<bool> {
-    let executable = node_process::executable(args.node.as_deref())?;
+    let programs = Programs::find(args.programs.as_deref())?;
     let captures = traffic::captures_in(&args.testdata)?;
-    let cluster = MockCluster::new(1).context("starting the embedded broker")?;
-    cluster.create_topic(TOPIC, PARTITIONS, 1)?;
-    let brokers = cluster.bootstrap_servers();
-    let settings = [
-        "node.id=demo".to_owned(),
-        "output=kafka".to_owned(),
-        format!("kafka.brokers={brokers}"),
-        format!("kafka.topic={TOPIC}"),
-    ];
-    say("starting ingest-node beside an embedded Kafka broker")?;
-    let mut node = NodeProcess::start(&executable, &settings)?;
-    node.wait_ready(READY_PATIENCE)?;
-    let reader = TopicReader::open(&brokers, TOPIC, READY_PATIENCE)?;
-    let feed = Feed::new(traffic::sources_of(&captures));
-    let (target, http) = (node.listener, node.http);
-    let (sent_all, node_ended) = (AtomicBool::new(false), AtomicBool::new(false));
+    let kafka = MockCluster::new(1).context("starting the embedded broker")?;
+    kafka.create_topic(TOPIC, PARTITIONS, 1)?;
+    let brokers = kafka.bootstrap_servers();
+    say("starting a coordinator and two nodes beside an embedded Kafka broker")?;
+    let mut parts = Parts::start(&programs, &brokers, TOPIC)?;
+    let reader = TopicReader::open(&brokers, TOPIC, TOPIC_PATIENCE)?;
+    let way = Way::open(parts.listeners())?;
+    say(&way.to_string())?;
+    say(&format!("look in: catchctl --endpoint http://{} top", parts.coordinator_grpc()))?;
+    let names: Vec<_> = parts.nodes().into_iter().map(|(name, _)| name).collect();
+    let feed = Feed::new(traffic::sources_of(&captures), &names);
+    let (sent_all, nodes_ended) = (AtomicBool::new(false), AtomicBool::new(false));
     let started = Instant::now();
 
-    let ended = std::thread::scope(|scope| {
-        let nothing_more_comes = RaiseOnDrop(&node_ended);
+    let (nodes, on_the_way, sequences) = std::thread::scope(|scope| {
+        let nothing_more_comes = RaiseOnDrop(&nodes_ended);
         let nothing_more_is_sent = RaiseOnDrop(&sent_all);
-        let (feed, sent_all, node_ended) = (&feed, &sent_all, &node_ended);
+        let (feed, sent_all, nodes_ended) = (&feed, &sent_all, &nodes_ended);
+        let pace = Pace { targets: way.targets(), rate: args.rate };
         let sender = scope.spawn(move || {
             let stop = || sent_all.load(Ordering::Relaxed);
-            if let Err(error) = traffic::replay(&captures, target, args.rate, feed, &stop) {
-                feed.fail(format!("{error:#}"));
-            }
+            traffic::replay(&captures, &pace, feed, &stop)
+                .unwrap_or_else(|error| feed.fail(format!("{error:#}")));
         });
         let consumer = scope.spawn(move || {
-            if let Err(error) = consume(reader, feed, node_ended) {
-                feed.fail(format!("{error:#}"));
-            }
+            consume(reader, feed, nodes_ended).unwrap_or_else(|error| feed.fail(format!("{error:#}")));
         });
+        let (nodes, coordinator) = (parts.nodes(), parts.coordinator_http());
         scope.spawn(move || {
-            while !node_ended.load(Ordering::Relaxed) {
-                if let Some(ledger) = node_process::ledger_at(http) {
-                    feed.seen().ledger = Some(ledger);
-                }
-                pause(LEDGER_EVERY);
+            while !nodes_ended.load(Ordering::Relaxed) {
+                ask(&nodes, coordinator, feed);
+                pause(ASK_EVERY);
             }
         });
-        let shown = watch(args, &mut node, feed, started, stop);
+        let shown = watch(args, &mut parts, &way, feed, started, stop);
         drop(nothing_more_is_sent);
-        say("the replay has stopped, the node finishes what it holds")?;
+        say("exporters have stopped, nodes finish what they hold")?;
         sender.join().map_err(|_| anyhow::anyhow!("the replay panicked"))?;
-        let ended = node.stop(STOP_PATIENCE);
+        let on_the_way = way.close()?;
+        let nodes = parts.stop_nodes()?;
         drop(nothing_more_comes);
         consumer.join().map_err(|_| anyhow::anyhow!("the consumer panicked"))?;
         shown?;
-        ended
+        Ok::<_, anyhow::Error>((nodes, on_the_way, sequences_at(coordinator).unwrap_or_default()))
     })?;
-    report(&feed, &ended, started.elapsed())
+    let coordinator = parts.stop_coordinator()?;
+    let seen = feed.seen();
+    let outside = Outside { sent: seen.datagrams(), on_the_way, consumed: seen.records, sequences };
+    let report = Report { seen: &seen, nodes: &nodes, coordinator: &coordinator, outside };
+    report.print(&mut std::io::stdout().lock(), started.elapsed())
 }
 
 /// Shows what goes on until the time is over, somebody ends it, or something fails.
 fn watch(
     args: &DemoArgs,
-    node: &mut NodeProcess,
+    parts: &mut Parts,
+    way: &Way,
     feed: &Feed,
     started: Instant,
     stop: &dyn Fn() -> bool,
@@ -143,26 +152,28 @@ fn watch(
     let length = Duration::from_secs(args.seconds);
     let mut screen = Screen::open(args.lines)?;
     let mut meter = Meter::default();
-    let mut flows = VecDeque::new();
+    let mut flows = Vec::new();
     while started.elapsed() < length && !stop() {
-        let mut seen = feed.seen().clone();
-        if seen.fault.is_some() || node.exit_status()?.is_some() {
+        if let Some((name, status)) = parts.missing()? {
+            feed.fail(format!("{name} ended by itself ({status})"));
+        }
+        let seen = feed.seen().clone();
+        if seen.fault.is_some() || way.is_broken() {
             break;
         }
         let elapsed = started.elapsed();
-        let is_new_second =
-            meter.update(elapsed, Totals { datagrams: seen.datagrams(), records: seen.records });
+        let is_new_second = meter.update(elapsed, &seen);
         // Flows stand still for a second, long enough to be read.
         if is_new_second || flows.is_empty() {
-            flows.clone_from(&seen.recent);
+            flows = seen.newest().into_iter().cloned().collect();
         }
-        seen.recent.clone_from(&flows);
         let snapshot = Snapshot {
             elapsed,
             length,
-            listener: node.listener.to_string(),
-            rates: meter.rates(),
+            way: way.to_string(),
+            rates: meter.rates().clone(),
             history: meter.history(),
+            flows: flows.clone(),
             seen,
         };
         screen.show(&snapshot, is_new_second)?;
@@ -173,11 +184,28 @@ fn watch(
     Ok(())
 }
 
-/// Consumes until the node has ended and every message that the broker holds was read.
-fn consume(mut reader: TopicReader, feed: &Feed, node_ended: &AtomicBool) -> anyhow::Result<()> {
+/// Asks the nodes and the coordinator for their accounts. Who does not answer keeps what it said last.
+fn ask(nodes: &[(String, SocketAddr)], coordinator: SocketAddr, feed: &Feed) {
+    for (at, (_, http)) in nodes.iter().enumerate() {
+        let answer = http::get(*http, "/metrics.json").ok();
+        if let Some(account) = answer.and_then(|answer| NodeAccount::of_json(&answer.body)) {
+            feed.seen().nodes[at].account = account;
+        }
+    }
+    if let Some(sequences) = sequences_at(coordinator) {
+        feed.seen().sequences = sequences;
+    }
+}
+
+fn sequences_at(coordinator: SocketAddr) -> Option<SequenceAccount> {
+    SequenceAccount::of_json(&http::get(coordinator, "/metrics.json").ok()?.body)
+}
+
+/// Consumes until the nodes have ended and every message that the broker holds was read.
+fn consume(mut reader: TopicReader, feed: &Feed, nodes_ended: &AtomicBool) -> anyhow::Result<()> {
     let mut deadline = None;
     loop {
-        let is_last_call = node_ended.load(Ordering::Relaxed);
+        let is_last_call = nodes_ended.load(Ordering::Relaxed);
         if let Some(message) = reader.next(STEP)? {
             let mut seen = feed.seen();
             Framing::Packed.decode(message.payload().unwrap_or_default(), |record| seen.consume(record))?;
@@ -196,35 +224,4 @@ fn consume(mut reader: TopicReader, feed: &Feed, node_ended: &AtomicBool) -> any
 
 fn say(what: &str) -> std::io::Result<()> {
     writeln!(std::io::stdout(), "{what}")
-}
-
-/// Prints the summary and, last, the verdict.
-fn report(feed: &Feed, ended: &Ended, elapsed: Duration) -> anyhow::Result<bool> {
-    let seen = feed.seen();
-    let outside = Outside { sent: seen.datagrams(), consumed: seen.records };
-    let verdict = match &seen.fault {
-        Some(fault) => Verdict::Differs(fault.clone()),
-        None => Verdict::of(ended, outside),
-    };
-    let is_balanced = matches!(verdict, Verdict::Balanced(_));
-    let mut out = std::io::stdout().lock();
-    if !is_balanced && !ended.log.is_empty() {
-        writeln!(out, "the node's log ended with:\n{}\n", ended.log)?;
-    }
-    writeln!(out, "exporter                        datagrams    records")?;
-    for source in &seen.sources {
-        let (datagrams, records) = (grouped(source.datagrams), grouped(source.records));
-        writeln!(out, "{:<30} {datagrams:>10} {records:>10}", source.name)?;
-    }
-    let (sent, consumed) = (grouped(outside.sent), grouped(outside.consumed));
-    writeln!(
-        out,
-        "{sent} datagrams became {consumed} flow records on Kafka in {:.0} s",
-        elapsed.as_secs_f64()
-    )?;
-    if let Some(cpu) = ended.cpu {
-        writeln!(out, "the node used {:.2} s of CPU", cpu.as_secs_f64())?;
-    }
-    writeln!(out, "{}", verdict.line())?;
-    Ok(is_balanced)
 }

@@ -17,7 +17,10 @@ pub(super) enum Screen {
     /// Drawn anew at each step.
     Live(DefaultTerminal),
     /// For a pipe or a log.
-    Lines,
+    Lines {
+        /// Whether the columns have their heads.
+        headed: bool,
+    },
 }
 
 /// What the person at the terminal wants.
@@ -33,7 +36,7 @@ impl Screen {
     /// Takes over the terminal if standard output is one and `lines_only` does not forbid it.
     pub(super) fn open(lines_only: bool) -> io::Result<Self> {
         if lines_only || !io::stdout().is_terminal() || !io::stdin().is_terminal() {
-            return Ok(Self::Lines);
+            return Ok(Self::Lines { headed: false });
         }
         // It also restores the terminal in a panic, before the panic's message.
         ratatui::try_init().map(Self::Live)
@@ -43,8 +46,14 @@ impl Screen {
     pub(super) fn show(&mut self, snapshot: &Snapshot, is_new_second: bool) -> io::Result<()> {
         match self {
             Self::Live(terminal) => terminal.draw(|frame| view::draw(frame, snapshot)).map(|_| ()),
-            Self::Lines if is_new_second => writeln!(io::stdout(), "{}", line(snapshot)),
-            Self::Lines => Ok(()),
+            Self::Lines { headed } if is_new_second => {
+                let mut out = io::stdout().lock();
+                if !std::mem::replace(headed, true) {
+                    writeln!(out, "\n{}", heads(snapshot))?;
+                }
+                writeln!(out, "{}", line(snapshot))
+            }
+            Self::Lines { .. } => Ok(()),
         }
     }
 
@@ -58,7 +67,7 @@ impl Screen {
                     return Ok(wish_of(key));
                 }
             }
-            Self::Lines => pause(step),
+            Self::Lines { .. } => pause(step),
         }
         Ok(Wish::GoOn)
     }
@@ -81,24 +90,70 @@ fn wish_of(key: KeyEvent) -> Wish {
     }
 }
 
-fn line(snapshot: &Snapshot) -> String {
-    let seen = &snapshot.seen;
-    let dropped =
-        seen.ledger.as_ref().map_or(0, |ledger| ledger.datagrams.kernel_dropped + ledger.flow().dropped);
+/// Heads of the columns of [`line`].
+fn heads(snapshot: &Snapshot) -> String {
+    let nodes = snapshot.seen.nodes.iter().map(|node| format!("{:>8}", node.name));
     format!(
-        "{:>3} s  {:>5} datagrams/s  {:>7} records/s  {:>9} records from {} exporters  {} dropped",
+        "{:>6} {:>11} {:>9} {}   templates {:>6} {:>6}   sets {:>6} {:>8} {:>7} {:>5}",
+        "",
+        "datagrams/s",
+        "records/s",
+        nodes.collect::<String>(),
+        "own",
+        "shared",
+        "held",
+        "released",
+        "dropped",
+        "lost"
+    )
+}
+
+fn line(snapshot: &Snapshot) -> String {
+    let Snapshot { rates, seen, .. } = snapshot;
+    let total = seen.total();
+    let nodes = rates.nodes.iter().map(|node| format!("{:>8}", grouped(node.datagrams)));
+    format!(
+        "{:>4} s {:>11} {:>9} {}             {:>6} {:>6}        {:>6} {:>8} {:>7} {:>5}",
         snapshot.elapsed.as_secs(),
-        grouped(snapshot.rates.datagrams),
-        grouped(snapshot.rates.records),
-        grouped(seen.records),
-        seen.sources.iter().filter(|source| source.records > 0).count(),
-        grouped(dropped),
+        grouped(rates.cluster.datagrams),
+        grouped(rates.cluster.records),
+        nodes.collect::<String>(),
+        grouped(total.own_templates),
+        grouped(total.shared_templates),
+        grouped(total.sets.held),
+        grouped(total.sets.released),
+        grouped(total.kernel_dropped + total.dropped),
+        grouped(seen.sequences.lost),
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn columns_stand_under_their_heads() {
+        let snapshot = view::tests::snapshot();
+        let (heads, line) = (heads(&snapshot), line(&snapshot));
+        for (head, value) in [
+            ("datagrams/s", "150"),
+            ("records/s", "1,024"),
+            ("node-1", "70"),
+            ("node-2", "80"),
+            ("own", "5"),
+            ("shared", "3"),
+            ("held", "5"),
+            ("released", "4"),
+            ("dropped", "7"),
+            ("lost", "2"),
+        ] {
+            let end = heads.find(head).unwrap() + head.len();
+            assert!(
+                line[..end].ends_with(&format!(" {value}")),
+                "{value} is not below {head}:\n{heads}\n{line}"
+            );
+        }
+    }
 
     #[test]
     fn keys_that_end_it() {
