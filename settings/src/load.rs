@@ -308,6 +308,10 @@ mod tests {
         assert_eq!(wrong.keys::<Sample>().expect_err("unknown").to_string(), expected);
         let sources = Sources { layers: vec![wrong], ..Sources::default() };
         assert_eq!(problems(Loaded::load(&sources)), expected);
+        let inside =
+            layer(Place::Control, "listeners: [{address: \"127.0.0.1:1\", zoen: x}]\n").keys::<Sample>();
+        let said = inside.expect_err("unknown").to_string();
+        assert!(said.ends_with("listeners[0].zoen: unknown key; did you mean `listeners[].zone`?"), "{said}");
         let syntax = layer(Place::Control, "batch: {age: 1ms\nnode: x\n").keys::<Sample>();
         let said = syntax.expect_err("no YAML").to_string();
         assert!(said.starts_with("set over grpc, line 2:") && said.contains("not YAML"), "{said}");

@@ -11,8 +11,9 @@ use crate::tree::{Content, Pair};
 /// What to say about the unknown key at `path`.
 pub(crate) fn unknown(catalogue: &Catalogue, path: &str, entry: &Pair) -> String {
     let section = matches!(entry.value.content, Content::Map(_));
-    // The keys inside a list of sections can only be set in the file.
-    let settable = |key: &Key| matches!(entry.origin, Origin::File { .. }) || !key.path.contains("[]");
+    // The keys inside a list of sections can only be set in a document.
+    let of_document = !matches!(entry.origin, Origin::Environment(_) | Origin::Set(_));
+    let settable = |key: &Key| of_document || !key.path.contains("[]");
     // An unknown section is called by its nearest section, else by where its first key belongs.
     let found = nearest(catalogue, path, |key| settable(key) && (key.status == Status::Section) == section)
         .or_else(|| nearest(catalogue, &first_leaf(path, entry), |key| settable(key) && is_leaf(key)));

@@ -91,6 +91,8 @@ macro_rules! number {
 number! {
     NonZeroUsize, "count", "a whole number above 0";
     usize, "count", "a whole number of 0 or more";
+    u32, "count", "a whole number of 0 or more";
+    u16, "count", "a whole number from 0 to 65535";
     NonZeroU32, "count", "a whole number above 0";
     i32, "number", "a whole number";
 }
