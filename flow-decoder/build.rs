@@ -111,10 +111,12 @@ fn emit(out: &mut String, table: &str, mut rows: Vec<Row>) -> Result<(), Box<dyn
     }
     writeln!(out, "static {table}: [Element; {}] = [", rows.len())?;
     for Row { key: (pen, id), name, data_type } in &rows {
+        let octets = octets(data_type);
         let data_type = data_type_variant(data_type);
         writeln!(
             out,
-            "    Element {{ pen: {pen}, id: {id}, name: {name:?}, data_type: DataType::{data_type} }},"
+            "    Element {{ pen: {pen}, id: {id}, name: {name:?}, data_type: DataType::{data_type}, \
+             octets: {octets} }},"
         )?;
     }
     writeln!(out, "];")?;
@@ -137,5 +139,16 @@ fn data_type_variant(name: &str) -> &'static str {
         "ipv6Address" => "Ipv6Address",
         "basicList" | "subTemplateList" | "subTemplateMultiList" => "List",
         _ => "OctetArray",
+    }
+}
+
+/// Octets of a number, 0 for what is none.
+fn octets(data_type: &str) -> u8 {
+    match data_type.strip_prefix("unsigned").or(data_type.strip_prefix("signed")) {
+        Some("8") => 1,
+        Some("16") => 2,
+        Some("32") => 4,
+        Some("64") => 8,
+        _ => 0,
     }
 }

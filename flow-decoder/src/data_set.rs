@@ -10,7 +10,7 @@ use crate::protobuf::{RecordWriter, Tag};
 use crate::sink::{Sink, Stream, WireRecord};
 use crate::template::TemplateKind;
 
-/// Tags of `catchment.flow.v1.OptionsRecord` and `Element`.
+/// Tags of `catchment.flow.v1.OptionsRecord`.
 mod tag {
     use super::Tag;
 
@@ -25,13 +25,18 @@ mod tag {
     pub(super) const EXPORT_TIME: Tag = Tag::varint(9);
     pub(super) const ZONE: Tag = Tag::delimited(10);
     pub(super) const COLLECTOR_NODE: Tag = Tag::delimited(11);
+}
 
-    pub(super) const PEN: Tag = Tag::varint(1);
-    pub(super) const ID: Tag = Tag::varint(2);
-    pub(super) const NAME: Tag = Tag::delimited(3);
-    pub(super) const VALUE: Tag = Tag::delimited(4);
-    pub(super) const TEXT: Tag = Tag::delimited(5);
-    pub(super) const SCOPE: Tag = Tag::varint(6);
+/// Tags of `catchment.flow.v1.Element`.
+pub(crate) mod element_tag {
+    use super::Tag;
+
+    pub(crate) const PEN: Tag = Tag::varint(1);
+    pub(crate) const ID: Tag = Tag::varint(2);
+    pub(crate) const NAME: Tag = Tag::delimited(3);
+    pub(crate) const VALUE: Tag = Tag::delimited(4);
+    pub(crate) const TEXT: Tag = Tag::delimited(5);
+    pub(crate) const SCOPE: Tag = Tag::varint(6);
 }
 
 /// What the message header says, as far as records carry it.
@@ -156,15 +161,15 @@ fn write_element(
 ) {
     let element = elements::of_field(version, field);
     let nested = writer.begin_nested(tag::ELEMENTS);
-    writer.uint(tag::PEN, u64::from(field.pen));
-    writer.uint(tag::ID, u64::from(field.id));
-    writer.bytes(tag::VALUE, value);
+    writer.uint(element_tag::PEN, u64::from(field.pen));
+    writer.uint(element_tag::ID, u64::from(field.id));
+    writer.bytes(element_tag::VALUE, value);
     if let Some(element) = element {
-        writer.bytes(tag::NAME, element.name.as_bytes());
+        writer.bytes(element_tag::NAME, element.name.as_bytes());
         let text = elements::Rendered { data_type: element.data_type, value };
-        writer.display(tag::TEXT, &text);
+        writer.display(element_tag::TEXT, &text);
     }
-    writer.uint(tag::SCOPE, u64::from(field.scope));
+    writer.uint(element_tag::SCOPE, u64::from(field.scope));
     writer.end_nested(nested);
 }
 

@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::error::{Malformed, Path};
+use crate::overrides::{Overrides, Treatment};
 use crate::sequences::{SequenceKey, Sequences};
 use crate::sink::Sink;
 use crate::statistics::Statistics;
@@ -46,11 +47,18 @@ pub struct DecoderOptions {
     pub collector_node: Arc<str>,
     /// What `sampler_address` shows.
     pub exporter_name: ExporterName,
+    /// What is known of exporters better than they say it.
+    pub overrides: Arc<Overrides>,
 }
 
 impl Default for DecoderOptions {
     fn default() -> Self {
-        Self { zones: vec!["".into()], collector_node: "".into(), exporter_name: ExporterName::default() }
+        Self {
+            zones: vec!["".into()],
+            collector_node: "".into(),
+            exporter_name: ExporterName::default(),
+            overrides: Arc::default(),
+        }
     }
 }
 
@@ -83,6 +91,11 @@ pub(crate) struct Context<'a, S> {
 }
 
 impl<S: Sink> Context<'_, S> {
+    /// How the exporter's records are made.
+    pub(crate) fn treatment(&self) -> &Treatment {
+        self.options.overrides.of(self.datagram.zone, self.datagram.source.ip())
+    }
+
     /// The space that the datagram's own sequence number is of.
     pub(crate) fn sequence_key(&self, version: u16, domain: u32) -> SequenceKey {
         let Datagram { source, zone, .. } = *self.datagram;

@@ -43,6 +43,8 @@ pub struct Decoder {
     sessions: SessionTable,
     workspace: Workspace,
     sequences: Sequences,
+    /// Grows with every change of the options, so that sessions notice.
+    turn: u64,
 }
 
 impl Decoder {
@@ -58,6 +60,7 @@ impl Decoder {
             sessions: SessionTable::default(),
             workspace,
             sequences: Sequences::default(),
+            turn: 1,
         }
     }
 
@@ -75,6 +78,7 @@ impl Decoder {
     /// Changes the settings, for all datagrams from now on.
     pub fn set_options(&mut self, options: DecoderOptions) {
         self.options = options;
+        self.turn += 1;
     }
 
     /// What has been counted since the decoder was made.
@@ -165,6 +169,7 @@ impl Decoder {
         let stamp = Stamp::new(clock.export_ns, received_ns);
         let message = Message { protocol, header, clock, stamp, store: &self.store };
         let session = message.session(&mut self.sessions, &datagram);
+        session.treat_by(&self.options.overrides, self.turn);
         let decoded = message.decode_held(&mut context, &mut self.workspace, session, cursor, &held);
         (!decoded).then_some(held)
     }
@@ -213,6 +218,7 @@ impl Decoder {
                 let stamp = Stamp::new(clock.export_ns, datagram.received_ns);
                 let mut message = Message { protocol, header, clock, stamp, store: &self.store };
                 let session = message.session(&mut self.sessions, datagram);
+                session.treat_by(&self.options.overrides, self.turn);
                 message.stamp = session.observe(&self.store, &header, &clock, stamp);
                 let key = context.sequence_key(header.version, header.domain);
                 context.sequences.note(key, header.sequence, Covers::Known(1));
@@ -224,6 +230,7 @@ impl Decoder {
                 let stamp = Stamp::new(clock.export_ns, datagram.received_ns);
                 let mut message = Message { protocol, header, clock, stamp, store: &self.store };
                 let session = message.session(&mut self.sessions, datagram);
+                session.treat_by(&self.options.overrides, self.turn);
                 message.stamp = session.observe(&self.store, &header, &clock, stamp);
                 let before = Numbers::of(context.statistics);
                 message.decode_sets(&mut context, &mut self.workspace, session, sets);

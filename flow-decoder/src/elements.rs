@@ -45,6 +45,19 @@ pub enum DataType {
     OctetArray,
 }
 
+impl DataType {
+    /// Whether it is a point in time.
+    pub(crate) fn is_time(self) -> bool {
+        matches!(
+            self,
+            Self::DateTimeSeconds
+                | Self::DateTimeMilliseconds
+                | Self::DateTimeMicroseconds
+                | Self::DateTimeNanoseconds
+        )
+    }
+}
+
 /// One row of a registry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Element {
@@ -56,6 +69,8 @@ pub struct Element {
     pub name: &'static str,
     /// Data type.
     pub data_type: DataType,
+    /// Octets that a number of its type has; 0 where the type is no number, or is not known.
+    pub octets: u8,
 }
 
 include!(concat!(env!("OUT_DIR"), "/elements.rs"));

@@ -171,7 +171,7 @@ pub(crate) fn decode<S: Sink>(
         context.sequences.note(key, header.sequence, Covers::Known(u32::from(header.count)));
     }
     shared.begin(context.datagram, context.options, protocol, &message);
-    shared.for_set(plan, header.sampling_rate);
+    shared.for_set(plan, context.treatment().sampling.of(header.sampling_rate));
     let scene = Scene { payload, clock: &header.clock, options: &layouts.nothing, shared: shared.as_bytes() };
     let records = Records { plan, scene, set: None, header: message };
     records.decode(context, located, body, |_| {}).map_err(|(error, path)| error.within(path))

@@ -11,6 +11,7 @@ use crate::exporter_store::{ExporterStore, Learned, Scope, ScopeKey, ScopeState}
 use crate::layouts::Layout;
 use crate::options::{Meaning, OptionsState, Said};
 use crate::order::Stamp;
+use crate::overrides::{Overrides, Sampling, Treatment};
 use crate::pending::HeldSet;
 use crate::plan::Plan;
 use crate::restart::{Restarts, is_suspect};
@@ -41,6 +42,9 @@ pub(crate) struct Session {
     state: Arc<ScopeState>,
     /// Plans looked up in `state`, by template id, so that a data set costs no hashing.
     resolved: Vec<Known>,
+    /// How the exporter's records are made, as of this turn of the settings; 0: not looked up yet.
+    treatment: Treatment,
+    turn: u64,
     restarts: Restarts,
     /// Templates that were announced while it was not sure whether the exporter had restarted.
     unsure: Vec<u16>,
@@ -69,6 +73,8 @@ impl Session {
             scope: None,
             state: Arc::default(),
             resolved: Vec::new(),
+            treatment: Treatment::default(),
+            turn: 0,
             restarts: Restarts::default(),
             unsure: Vec::new(),
         }
@@ -93,6 +99,20 @@ impl Session {
         if let Some(scope) = &self.scope {
             scope.used_at(now_ns);
         }
+    }
+
+    /// Follows the settings, which are in their `turn`.
+    #[inline]
+    pub(crate) fn treat_by(&mut self, overrides: &Overrides, turn: u64) {
+        if self.turn != turn {
+            self.turn = turn;
+            self.treatment = overrides.of(self.key.scope.zone, self.key.scope.exporter).clone();
+            self.resolved.clear();
+        }
+    }
+
+    pub(crate) fn sampling(&self) -> Sampling {
+        self.treatment.sampling
     }
 
     pub(crate) fn state(&self) -> &ScopeState {
@@ -174,7 +194,11 @@ impl Session {
         match self.state.lookup(set, self.key.port, self.restarts.epoch()) {
             Lookup::Found(definition) => {
                 let layout = definition.layout.clone();
-                let (plan, proven) = (layout.plan().clone(), definition.is(Mark::Proven));
+                let proven = definition.is(Mark::Proven);
+                let plan = match &self.treatment.rules {
+                    None => layout.plan().clone(),
+                    Some(rules) => rules.plan(layout.template()),
+                };
                 self.resolved.insert(at, Known { id: set, plan, layout, proven });
                 Resolved::At(at)
             }

@@ -18,6 +18,7 @@ use crate::error::{Malformed, Path, Reason};
 use crate::exporter_store::{ExporterStore, Learned};
 use crate::options::{OptionsState, Said};
 use crate::order::Stamp;
+use crate::overrides::Sampling;
 use crate::pending::HeldSet;
 use crate::plan::{Located, Scene};
 use crate::protocol::Protocol;
@@ -290,8 +291,16 @@ impl Message<'_> {
         mut path: Path,
     ) {
         path.template = Some(set.id);
-        let (plan, options) = (session.plan(at), then.unwrap_or(&session.state().options));
-        workspace.shared.for_set(plan, options.domain_rate());
+        let (plan, sampling) = (session.plan(at), session.sampling());
+        let mut options = then.unwrap_or(&session.state().options);
+        let filled_in;
+        if let Sampling::Default(rate) = sampling
+            && options.domain_rate() == 0
+        {
+            filled_in = options.as_it_was(rate.get().into(), 0);
+            options = &filled_in;
+        }
+        workspace.shared.for_set(plan, sampling.of(options.domain_rate()));
         let clock = self.clock.with_boot(options.boot_ms());
         let shared = workspace.shared.as_bytes();
         let scene = Scene { payload: context.datagram.payload, clock: &clock, options, shared };

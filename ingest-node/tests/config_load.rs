@@ -1,9 +1,10 @@
 //! The configuration as its users see it: three sources in, one tree or all the problems out.
 
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ingest_node::config::{Config, ConfigErrors, Framing, Label, Loaded, Output, Secret, Sources};
+use ingest_node::config::{Config, ConfigErrors, Framing, Label, Loaded, Output, Override, Secret, Sources};
 use proptest::prelude::*;
 
 /// A configuration file in a directory of its own.
@@ -39,6 +40,75 @@ fn load_set(arguments: &[&str]) -> Result<Loaded, ConfigErrors> {
 
 fn problems_of(arguments: &[&str]) -> Vec<String> {
     load_set(arguments).expect_err("problems").to_string().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn overrides_are_sections_or_words_and_print_as_they_load() {
+    let file = ConfigFile::new(concat!(
+        "exporter:\n  keep_unknown: on\n  overrides:\n",
+        "    - prefix: 192.0.2.0/24\n      zone: lab\n      sampling_rate: 1000\n      fields:\n",
+        "        - {pen: 9, element: 12232, field: application_id}\n        - 411=src_sgt\n",
+        "    - 2001:db8::/32 sampling_default=50 keep_unknown=off 9/1=extra 34000=dst_sgt\n",
+    ));
+    let loaded = file.load().expect("right");
+    let [lab, v6] = &loaded.config.exporter.overrides[..] else { panic!("two") };
+    assert_eq!((lab.sampling_rate.map(NonZeroU32::get), lab.keep_unknown), (Some(1000), None));
+    assert_eq!(lab.zone.as_ref().map(Label::as_str), Some("lab"));
+    let fields = |known: &Override| -> Vec<_> {
+        known.fields.iter().map(|of| (of.pen, of.element, of.field.destination().name())).collect()
+    };
+    assert_eq!(fields(lab), [(9, 12232, "application_id"), (0, 411, "src_sgt")]);
+    assert_eq!((v6.sampling_default.map(NonZeroU32::get), v6.keep_unknown), (Some(50), Some(false)));
+    assert_eq!(fields(v6), [(9, 1, "extra"), (0, 34000, "dst_sgt")]);
+    let printed = ConfigFile::new(loaded.to_yaml()).load().expect("what is printed loads");
+    assert_eq!(printed.config.exporter, loaded.config.exporter);
+    let set =
+        load_set(&["exporter.overrides=192.0.2.7 411=src_sgt,10.0.0.0/8 sampling_rate=7"]).expect("right");
+    assert_eq!(set.config.exporter.overrides.len(), 2);
+}
+
+#[test]
+fn wrong_overrides_name_their_line_and_what_was_meant() {
+    let file = ConfigFile::new(concat!(
+        "exporter:\n  overrides:\n",
+        "    - prefix: 192.0.2.1/24\n",
+        "    - prefix: 192.0.2.0/24\n      sampling_rat: 5\n      fields:\n",
+        "        - {element: 411, field: src_sgtt}\n        - {element: 82, field: src_sgt}\n",
+        "        - {pen: 9, element: 34000, field: src_sgt}\n        - {field: extra}\n        - {element: 7}\n",
+        "        - 95=extra\n        - 95=application_id\n        - nonsense\n",
+        "    - sampling_rate: 0\n",
+        "    - 192.0.2.0/24 sampling_rate=1 sampling_default=2\n",
+        "    - 10.0.0.0/8 411=sgt 231=in_if frobnicated=5\n",
+    ));
+    assert_eq!(
+        file.problems(),
+        [
+            "node.yaml:3:15: exporter.overrides[0].prefix: \"192.0.2.1/24\": has bits set beyond its length; \
+             the network is 192.0.2.0/24",
+            "node.yaml:4:7: exporter.overrides[1].fields[6]: 95 is mapped twice; an element goes to one field",
+            "node.yaml:5:7: exporter.overrides[1].sampling_rat: unknown key; did you mean \
+             `exporter.overrides[].sampling_rate`?",
+            "node.yaml:7:33: exporter.overrides[1].fields[0].field: \"src_sgtt\": no field that an element can fill; \
+             did you mean `src_sgt`?",
+            "node.yaml:8:11: exporter.overrides[1].fields[1].field: src_sgt holds a number of 32 bits, and \
+             interfaceName is text",
+            "node.yaml:9:11: exporter.overrides[1].fields[2].element: 34000: elements of an enterprise have numbers \
+             up to 32767 (without the bit that says so)",
+            "node.yaml:10:11: exporter.overrides[1].fields[3].element: a field map needs the element's number",
+            "node.yaml:11:11: exporter.overrides[1].fields[4].field: a field map needs a field",
+            "node.yaml:14:11: exporter.overrides[1].fields[7]: expected [PEN/]ELEMENT=FIELD such as 411=src_sgt",
+            "node.yaml:15:7: exporter.overrides[2].prefix: an override needs a prefix",
+            "node.yaml:15:22: exporter.overrides[2].sampling_rate: expected a whole number above 0, found \"0\"",
+            "node.yaml:16:7: exporter.overrides[3].sampling_default: has no effect beside sampling_rate, which counts \
+             whatever the exporter says",
+            "node.yaml:16:7: exporter.overrides[3].prefix: 192.0.2.0/24 has an override already",
+            "node.yaml:17:7: exporter.overrides[4].fields[0].field: \"sgt\": no field that an element can fill; did you \
+             mean `src_sgt`?",
+            "node.yaml:17:7: exporter.overrides[4].fields[1].field: in_if holds a number of 32 bits, and \
+             initiatorOctets is a number of 64 bits",
+            "node.yaml:17:7: exporter.overrides[4].frobnicated: unknown key",
+        ]
+    );
 }
 
 #[test]

@@ -9,7 +9,8 @@ use catchment_proto::json::ToJson;
 use clap::Parser;
 use flow_decoder::{DecoderOptions, StoreLimits};
 use ingest_node::cli::{Cli, Command};
-use ingest_node::decode_command::{Outcome, run};
+use ingest_node::config::{Config, Sources};
+use ingest_node::decode_command::{Outcome, decoder_options, run};
 use prost::Message;
 use serde_json::Value;
 
@@ -31,11 +32,15 @@ impl Ran {
 }
 
 fn decode(arguments: &[&str]) -> Ran {
+    decode_by(DecoderOptions::default(), arguments)
+}
+
+fn decode_by(options: DecoderOptions, arguments: &[&str]) -> Ran {
     let cli = Cli::try_parse_from(["ingest-node", "decode"].iter().chain(arguments)).expect("arguments");
     let Some(Command::Decode(args)) = cli.command else { panic!("decode") };
     let (mut output, mut errors) = (Vec::new(), Vec::new());
-    let outcome = run(&args, DecoderOptions::default(), StoreLimits::default(), &mut output, &mut errors)
-        .expect("writes to memory");
+    let outcome =
+        run(&args, options, StoreLimits::default(), &mut output, &mut errors).expect("writes to memory");
     Ran { outcome, output, errors: String::from_utf8(errors).expect("UTF-8") }
 }
 
@@ -129,6 +134,28 @@ fn other_ports_are_passed_over_and_counted() {
         "{}",
         ran.errors
     );
+}
+
+#[test]
+fn exporters_are_treated_as_the_configuration_says() {
+    let path = testdata().join("v9-softflowd-sampled.pcap");
+    let path = path.to_str().expect("UTF-8");
+    let plain = decode(&[path]).lines();
+    let known = |overrides: &str| {
+        let set = vec![format!("exporter.overrides={overrides}")];
+        let config = Config::load(&Sources { set, ..Sources::default() }).expect("right").config;
+        decode_by(decoder_options(&config), &[path]).lines()
+    };
+    let everybody = known("0.0.0.0/0 sampling_rate=4242 2=extra,::/0 sampling_rate=4242 2=extra");
+    assert_eq!(everybody.len(), plain.len());
+    for (with, without) in everybody.iter().zip(&plain) {
+        assert_eq!(with["sampling_rate"], 4242);
+        assert_ne!(without["sampling_rate"], 4242);
+        assert_eq!((&with["bytes"], &with["src_addr"]), (&without["bytes"], &without["src_addr"]));
+        assert!(with["packets"].is_null() && with["extra"][0]["name"] == "packetDeltaCount", "{with}");
+        assert_eq!(with["extra"][0]["text"], without["packets"].to_string());
+    }
+    assert_eq!(known("198.51.100.0/24 sampling_rate=4242"), plain, "somebody else");
 }
 
 #[test]

@@ -3,23 +3,30 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::extra::ExtraStep;
 use super::fixed::FixedStep;
 use super::mapping::{FIRST, MPLS_LABELS, Mapping, SECOND, STAND_INS};
 use super::step::{Op, Step};
 use super::{Plan, RecordSampling};
+use crate::elements::DataType;
+use crate::overrides::{Destination, FieldRule, How};
 use crate::protobuf::{Delimiting, RecordBuffer};
 use crate::record::flow;
+use crate::record_field::{Holds, RecordField, registered};
 use crate::template::{FieldSpecifier, Template};
 
 /// Sampling elements in data records: sampler and selector ids, and the elements that give a rate.
 const SELECTORS: [u16; 2] = [48, 302];
 const RATES: [u16; 7] = [34, 50, 305, 306, 309, 310, 311];
+/// paddingOctets (210): means nothing.
+const PADDING: u16 = 210;
 
-/// A field that a mapping row matches.
+/// A field that a rule or a mapping row matches.
 struct Candidate {
-    /// Preference: the row's place in its table.
+    /// Preference: rules in their order, then the row's place in its table.
     row: usize,
-    id: u16,
+    /// The element's number in the built-in tables; `None` where a rule sends it here.
+    id: Option<u16>,
     step: Step,
 }
 
@@ -32,11 +39,17 @@ struct Place<'a> {
 }
 
 impl Plan {
-    /// Compiles a template.
+    /// Compiles a template by the built-in tables.
     pub fn compile(template: impl Into<Arc<Template>>) -> Self {
+        Self::compile_by(template, &How::default())
+    }
+
+    /// Compiles a template by the rules for its exporter, and the built-in tables for what they say nothing of.
+    pub(crate) fn compile_by(template: impl Into<Arc<Template>>, how: &How) -> Self {
         let template = template.into();
         let places = places(&template);
-        let mut candidates = candidates(&places);
+        let mut candidates = candidates(&places, how);
+        let extras = extras(&places, &candidates, how);
         drop_stand_ins(&mut candidates);
         let mut choices = Vec::new();
         let mut steps = steps(&candidates, &mut choices);
@@ -58,18 +71,24 @@ impl Plan {
         }
         let icmp_from_port = icmp_from_port(&candidates);
         let of_id = |ids: &[u16]| -> Vec<(u16, Step)> {
-            let found =
-                places.iter().filter(|place| place.specifier.pen == 0 && ids.contains(&place.specifier.id));
+            let found = places.iter().filter(|place| place.is_one_of(ids) && how.rule(place).is_none());
             found.map(|place| (place.specifier.id, place.step)).collect()
         };
-        let sampling = RecordSampling {
-            rates: of_id(&RATES).into(),
-            selector: of_id(&SELECTORS).first().map(|(_, step)| *step),
-        };
+        let mut sampling = RecordSampling::default();
+        if !how.sampling_is_fixed {
+            sampling.rates = of_id(&RATES).into();
+            sampling.selector = of_id(&SELECTORS).first().map(|(_, step)| *step);
+        }
         let labels: Vec<u16> = MPLS_LABELS.collect();
         let mut mpls_labels = of_id(&labels);
         mpls_labels.sort_by_key(|(id, _)| *id);
         Self {
+            has_rare_fields: icmp_from_port.is_some()
+                || etype_from.is_some()
+                || !mpls_labels.is_empty()
+                || !sampling.is_empty()
+                || !extras.is_empty(),
+            extras,
             fixed: fixed.into(),
             steps: steps.into(),
             choices: choices.into(),
@@ -103,26 +122,88 @@ fn places(template: &Template) -> Vec<Place<'_>> {
     out
 }
 
-/// Every match of a field with a row, in order of preference.
-fn candidates(places: &[Place<'_>]) -> Vec<Candidate> {
+impl Place<'_> {
+    fn is(&self, pen: u32, id: u16) -> bool {
+        (self.specifier.pen, self.specifier.id) == (pen, id)
+    }
+
+    fn is_one_of(&self, ids: &[u16]) -> bool {
+        self.specifier.pen == 0 && ids.contains(&self.specifier.id)
+    }
+}
+
+impl How {
+    /// The rule for a field's element, with its place among the rules.
+    fn rule(&self, place: &Place<'_>) -> Option<(usize, &FieldRule)> {
+        self.fields.iter().enumerate().find(|(_, rule)| place.is(rule.pen, rule.id))
+    }
+}
+
+/// Every match of a field with a rule or a row, in order of preference. Where there is a rule for an element the tables say
+/// nothing of it.
+fn candidates(places: &[Place<'_>], how: &How) -> Vec<Candidate> {
     let mut out = Vec::new();
     for place in places {
+        if let Some((row, rule)) = how.rule(place) {
+            out.extend(by_rule(place, rule).map(|step| Candidate { row, id: None, step }));
+            continue;
+        }
         let (table, base): (&[Mapping], usize) = match place.occurrence {
-            0 => (FIRST, 0),
-            1 => (SECOND, FIRST.len()),
+            0 => (FIRST, how.fields.len()),
+            1 => (SECOND, how.fields.len() + FIRST.len()),
             _ => continue,
         };
         for (row, mapping) in table.iter().enumerate() {
-            if (mapping.pen, mapping.id) == (place.specifier.pen, place.specifier.id)
-                && fits(mapping.op, place)
-            {
+            if place.is(mapping.pen, mapping.id) && fits(mapping.op, place) {
                 let step = Step { op: mapping.op, tag: mapping.tag, ..place.step };
-                out.push(Candidate { row: base + row, id: mapping.id, step });
+                out.push(Candidate { row: base + row, id: Some(mapping.id), step });
             }
         }
     }
     out.sort_by_key(|candidate| candidate.row);
     out
+}
+
+/// The step that fills the rule's field with the first element of a record.
+fn by_rule(place: &Place<'_>, rule: &FieldRule) -> Option<Step> {
+    let Destination::Field(field) = rule.to else { return None };
+    let op = op_of(field, rule)?;
+    (place.occurrence == 0 && fits(op, place)).then_some(Step { op, tag: field.tag(), ..place.step })
+}
+
+/// How a field is made of an element; nothing where [`RecordField::accepts`] refuses.
+fn op_of(field: RecordField, rule: &FieldRule) -> Option<Op> {
+    let data_type = registered(rule.pen, rule.id).map(|element| element.data_type);
+    Some(match (field.holds(), data_type) {
+        (Holds::Number32, _) => Op::U32,
+        (Holds::Number64, _) => Op::U64,
+        (Holds::Address | Holds::Addresses, _) => Op::Address,
+        (Holds::Octets, _) => Op::Bytes,
+        (Holds::Text, _) => Op::Text,
+        (Holds::Numbers32, _) => Op::PackedOne,
+        (Holds::Time, Some(DataType::DateTimeSeconds)) => Op::Seconds,
+        (Holds::Time, Some(DataType::DateTimeMilliseconds)) => Op::Milliseconds,
+        (Holds::Time, Some(DataType::DateTimeMicroseconds)) => Op::NtpMicroseconds,
+        (Holds::Time, Some(DataType::DateTimeNanoseconds)) => Op::NtpNanoseconds,
+        (Holds::Time, _) => return None,
+    })
+}
+
+/// Elements to keep as they are: those that a rule sends there, and where unknown ones are kept those that fill nothing.
+fn extras(places: &[Place<'_>], candidates: &[Candidate], how: &How) -> Box<[ExtraStep]> {
+    let fills = |place: &&Place<'_>| candidates.iter().any(|c| c.step.field == place.step.field);
+    let has_meaning = |place: &Place<'_>| {
+        place.is_one_of(&[PADDING])
+            || how.rule(place).is_none()
+                && (place.is_one_of(&RATES)
+                    || place.is_one_of(&SELECTORS)
+                    || place.specifier.pen == 0 && MPLS_LABELS.contains(&place.specifier.id))
+    };
+    let kept = |place: &&Place<'_>| match how.rule(place) {
+        Some((_, FieldRule { to: Destination::Extra, .. })) => true,
+        _ => how.keep_unknown && !fills(place) && !has_meaning(place),
+    };
+    places.iter().filter(kept).map(|place| ExtraStep::new(place.specifier, place.step)).collect()
 }
 
 fn fits(op: Op, place: &Place<'_>) -> bool {
@@ -135,9 +216,9 @@ fn fits(op: Op, place: &Place<'_>) -> bool {
 
 fn drop_stand_ins(candidates: &mut Vec<Candidate>) {
     for tag in [flow::BYTES, flow::PACKETS] {
-        let real = candidates.iter().any(|c| c.step.tag == tag && !STAND_INS.contains(&c.id));
-        if real {
-            candidates.retain(|c| c.step.tag != tag || !STAND_INS.contains(&c.id));
+        let stands_in = |c: &Candidate| c.id.is_some_and(|id| STAND_INS.contains(&id));
+        if candidates.iter().any(|c| c.step.tag == tag && !stands_in(c)) {
+            candidates.retain(|c| c.step.tag != tag || !stands_in(c));
         }
     }
 }
@@ -204,7 +285,7 @@ fn constant(etype: u64) -> Box<[u8]> {
 
 /// NetFlow v5, and v9 exporters that have no ICMP element, put type * 256 + code into the destination port.
 fn icmp_from_port(candidates: &[Candidate]) -> Option<(Step, Step)> {
-    let of = |id: u16, tag| candidates.iter().find(|c| c.id == id && c.step.tag == tag).map(|c| c.step);
+    let of = |id: u16, tag| candidates.iter().find(|c| c.id == Some(id) && c.step.tag == tag).map(|c| c.step);
     if candidates.iter().any(|c| [flow::ICMP_TYPE, flow::ICMP_CODE].contains(&c.step.tag)) {
         return None;
     }

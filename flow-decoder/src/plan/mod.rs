@@ -6,9 +6,11 @@
 //! ```
 //!
 //! A plan for fixed-length records knows every offset; one for variable-length records has its fields located first,
-//! record by record, into memory that the decoder reuses. Which element fills which field is [`mapping`]'s table.
+//! record by record, into memory that the decoder reuses. Which element fills which field is [`mapping`]'s table, and
+//! before it what a person says of the exporter ([`How`](crate::overrides::How)).
 
 mod compile;
+mod extra;
 mod fixed;
 mod mapping;
 mod run;
@@ -18,6 +20,7 @@ pub(crate) use run::{Located, Scene};
 
 use std::sync::Arc;
 
+use self::extra::ExtraStep;
 use self::fixed::FixedStep;
 use self::step::Step;
 use crate::template::Template;
@@ -43,6 +46,10 @@ pub struct Plan {
     /// Encoded fields that are the same in every record.
     constants: Box<[u8]>,
     sampling: RecordSampling,
+    /// Elements that are kept as they are.
+    extras: Box<[ExtraStep]>,
+    /// Whether there is anything beside steps.
+    has_rare_fields: bool,
 }
 
 /// What records themselves say about their sampling.

@@ -117,17 +117,9 @@ impl Plan {
                 _ => out.uint(step.tag, value(scene, record, step)),
             }
         }
-        if self.has_rare_fields() {
+        if self.has_rare_fields {
             self.encode_rare(scene, record, out);
         }
-    }
-
-    #[inline(always)]
-    fn has_rare_fields(&self) -> bool {
-        self.icmp_from_port.is_some()
-            || self.etype_from.is_some()
-            || !self.mpls_labels.is_empty()
-            || !self.sampling.is_empty()
     }
 
     /// Fields that take more than one element to make.
@@ -157,6 +149,9 @@ impl Plan {
         if !self.sampling.is_empty() {
             out.uint(flow::SAMPLING_RATE, self.sampling_rate(scene, record));
         }
+        for extra in &self.extras {
+            extra.write(octets(scene, record, &extra.step), out);
+        }
     }
 
     /// The rate that the record gives, else that of the sampler it names, else the domain's.
@@ -183,10 +178,18 @@ impl Plan {
                 let (tag, octets) = self.first_address(scene, record, step.start);
                 address(tag, octets, out);
             }
-            Op::Bytes | Op::Text => {
-                let values = alternatives.iter().map(|step| octets(scene, record, step));
-                let chosen = values.into_iter().find(|value| value.iter().any(|&byte| byte != 0));
-                out.text(step.tag, chosen.unwrap_or_default());
+            op @ (Op::Bytes | Op::Text) => {
+                let mut values = alternatives.iter().map(|step| octets(scene, record, step));
+                let chosen = values.find(|value| value.iter().any(|&byte| byte != 0)).unwrap_or_default();
+                if op == Op::Text {
+                    out.text(step.tag, chosen);
+                } else {
+                    out.bytes(step.tag, chosen);
+                }
+            }
+            Op::PackedOne => {
+                let values = alternatives.iter().map(|step| number(scene, record, step) & 0xffff_ffff);
+                out.packed(step.tag, values.into_iter().find(|&value| value != 0));
             }
             _ => {
                 let values = alternatives.iter().map(|step| value(scene, record, step));

@@ -18,6 +18,7 @@ use super::{counter_sample, drop_sample, flow_sample};
 use crate::cursor::{Cursor, EndOfInput};
 use crate::datagram::{AddressOctets, Context, Datagram, ExporterName, octets};
 use crate::error::{Malformed, Path, Reason};
+use crate::overrides::Sampling;
 use crate::protobuf::RecordWriter;
 use crate::protocol::Protocol;
 use crate::record::flow;
@@ -37,6 +38,7 @@ pub(super) struct Origin<'a> {
     pub zone: &'a str,
     pub collector_node: &'a str,
     pub exporter_name: ExporterName,
+    pub sampling: Sampling,
 }
 
 impl Origin<'_> {
@@ -161,6 +163,7 @@ pub(crate) fn decode<S: Sink>(context: &mut Context<'_, S>) -> Result<(), Malfor
         zone: options.zone(datagram.zone),
         collector_node: &options.collector_node,
         exporter_name: options.exporter_name,
+        sampling: context.treatment().sampling,
     };
     let key = sequence_key(datagram, &header);
     context.sequences.note(key, header.sequence, Covers::Known(1));

@@ -5,6 +5,7 @@
 mod capture;
 mod cases;
 mod generate;
+mod overrides;
 mod parse;
 mod record;
 mod restart;
@@ -15,9 +16,11 @@ mod wire;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use flow_decoder::{Datagram, PendingLimits, StoreLimits, ZoneId};
+use flow_decoder::{Datagram, DecoderOptions, PendingLimits, StoreLimits, ZoneId};
 use generate::Hex;
+use overrides::Known;
 use parse::{Decoded, Reference};
 use proptest::prelude::*;
 use rig::Rig;
@@ -30,10 +33,24 @@ struct Both {
 
 impl Both {
     fn new() -> Self {
+        Self::knowing(Known::default())
+    }
+
+    /// With what people know of exporters.
+    fn knowing(known: Known) -> Self {
         // As over a file: what waits is not given up with time.
         let pending = PendingLimits { age_ns: None, ..PendingLimits::default() };
         let rig = Rig::with_limits(StoreLimits { pending, ..StoreLimits::default() });
-        Self { rig, reference: Reference::default() }
+        let mut both = Self { rig, reference: Reference::default() };
+        both.know(known);
+        both
+    }
+
+    /// Changes what is known, for all datagrams from now on.
+    fn know(&mut self, known: Known) {
+        let overrides = known.to_overrides();
+        self.rig.decoder.set_options(DecoderOptions { overrides, ..DecoderOptions::default() });
+        self.reference.known = Arc::new(known);
     }
 
     /// How many records both agree on.
@@ -123,6 +140,24 @@ proptest! {
     fn made_up_templates_decode_alike(datagrams in generate::datagrams()) {
         let mut both = Both::new();
         for (port, received_ns, Hex(payload)) in &datagrams {
+            let agreed = both.compare(payload, rig::exporter(*port), *received_ns);
+            prop_assert!(agreed.is_ok(), "{}", agreed.unwrap_err());
+            prop_assert!(both.rig.statistics().check());
+        }
+    }
+
+    #[test]
+    fn what_people_know_of_exporters_is_followed_alike(
+        before in overrides::known(),
+        after in overrides::known(),
+        datagrams in generate::datagrams(),
+        change_at in 0usize..8,
+    ) {
+        let mut both = Both::knowing(before);
+        for (at, (port, received_ns, Hex(payload))) in datagrams.iter().enumerate() {
+            if at == change_at {
+                both.know(after.clone());
+            }
             let agreed = both.compare(payload, rig::exporter(*port), *received_ns);
             prop_assert!(agreed.is_ok(), "{}", agreed.unwrap_err());
             prop_assert!(both.rig.statistics().check());

@@ -6,9 +6,11 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use catchment_proto::flow::v1::{FlowRecord, OptionsRecord};
 
+use super::overrides::Known;
 use super::record::{self, Header};
 use super::restart::{Place, Ports, behind, believed, place, same_boot, suspect};
 
@@ -36,6 +38,8 @@ pub(crate) struct Element<'a> {
     pub(crate) scope: bool,
     /// Whether the template gives it octets; one of length 0 is there in name only.
     pub(crate) takes_octets: bool,
+    /// Whether each record says its length.
+    pub(crate) variable: bool,
     pub(crate) value: &'a [u8],
 }
 
@@ -82,12 +86,15 @@ struct Domain {
 /// The reference decoder.
 #[derive(Default)]
 pub(crate) struct Reference {
+    /// What is known of all exporters.
+    pub(crate) known: Arc<Known>,
     domains: HashMap<(IpAddr, u16, u32), Domain>,
 }
 
 /// What it makes of a datagram.
 #[derive(Default)]
 pub(crate) struct Decoded {
+    known: Arc<Known>,
     pub(crate) flows: Vec<FlowRecord>,
     pub(crate) options: Vec<OptionsRecord>,
 }
@@ -102,7 +109,7 @@ fn be32(bytes: &[u8], at: usize) -> Option<u32> {
 
 impl Reference {
     pub(crate) fn decode(&mut self, payload: &[u8], source: SocketAddr, received_ns: u64) -> Decoded {
-        let mut out = Decoded::default();
+        let mut out = Decoded { known: self.known.clone(), ..Decoded::default() };
         // A header that is cut gives nothing at all.
         let _ = self.message(payload, source, received_ns, &mut out);
         self.domains.values_mut().for_each(|domain| domain.read_what_waited(&mut out));
@@ -294,7 +301,7 @@ impl Domain {
                 out.options.push(record::options(header, id, &elements));
             } else {
                 let elements: Vec<_> = elements.into_iter().filter(|e| e.takes_octets).collect();
-                out.flows.push(record::flow(header, &elements, announced));
+                out.flows.push(record::flow(header, &elements, announced, &out.known));
             }
         }
     }
@@ -369,7 +376,8 @@ fn record_of<'a>(layout: &Layout, mut body: &'a [u8]) -> Option<(Vec<Element<'a>
         let value = body.get(..length)?;
         body = &body[length..];
         let takes_octets = field.length != Some(0);
-        elements.push(Element { pen: field.pen, id: field.id, scope: field.scope, takes_octets, value });
+        let (pen, id, scope, variable) = (field.pen, field.id, field.scope, field.length.is_none());
+        elements.push(Element { pen, id, scope, takes_octets, variable, value });
     }
     Some((elements, body))
 }
@@ -440,6 +448,7 @@ fn fixed(payload: &[u8], mut header: Header, out: &mut Decoded) -> Option<()> {
             id,
             scope: false,
             takes_octets: true,
+            variable: false,
             value: &record[at..at + length],
         };
         let mut elements = vec![
@@ -467,7 +476,7 @@ fn fixed(payload: &[u8], mut header: Header, out: &mut Decoded) -> Option<()> {
                 element(13, 45, 1),
             ],
         });
-        out.flows.push(record::flow(header, &elements, &announced));
+        out.flows.push(record::flow(header, &elements, &announced, &out.known.of_fixed_layouts()));
     }
     Some(())
 }

@@ -4,9 +4,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use catchment_proto::flow::v1::flow_record::FlowType;
 use catchment_proto::flow::v1::{Element as WrittenElement, FlowRecord, OptionsRecord};
-use flow_decoder::elements::{self, Rendered};
+use flow_decoder::elements::{self, DataType, Rendered};
 use flow_decoder::template::FieldSpecifier;
 
+use super::overrides::{Known, Mapped};
 use super::parse::{Announced, Element};
 
 const REVERSE: u32 = 29305;
@@ -59,7 +60,11 @@ fn big_endian(value: &[u8]) -> u64 {
     number
 }
 
-fn nth<'a>(elements: &[Element<'a>], pen: u32, id: u16, n: usize) -> Option<&'a [u8]> {
+fn iana(ids: &[u16]) -> Vec<(u32, u16)> {
+    ids.iter().map(|&id| (0, id)).collect()
+}
+
+pub(super) fn nth<'a>(elements: &[Element<'a>], pen: u32, id: u16, n: usize) -> Option<&'a [u8]> {
     elements.iter().filter(|e| (e.pen, e.id) == (pen, id) && !e.scope).nth(n).map(|e| e.value)
 }
 
@@ -133,8 +138,10 @@ pub(crate) fn options(header: Header, template: u16, elements: &[Element<'_>]) -
 }
 
 /// A data record, field by field in the order of flow.proto.
-pub(crate) fn flow(header: Header, elements: &[Element<'_>], announced: &Announced) -> FlowRecord {
-    let record = Reading { header, elements, announced };
+pub(crate) fn flow(header: Header, all: &[Element<'_>], announced: &Announced, known: &Known) -> FlowRecord {
+    let elements: Vec<_> = all.iter().filter(|e| !known.maps(e)).copied().collect();
+    let mapped = known.mapped(all);
+    let record = Reading { header, elements: &elements, announced, known, mapped };
     let (icmp_type, icmp_code) = record.icmp();
     FlowRecord {
         r#type: match header.version {
@@ -146,80 +153,91 @@ pub(crate) fn flow(header: Header, elements: &[Element<'_>], announced: &Announc
         } as i32,
         sampling_rate: record.sampling_rate(),
         sequence_num: header.sequence,
-        src_addr: record.address(&[8, 27]),
-        dst_addr: record.address(&[12, 28]),
-        bytes: record.counter(&[1, 85, 23], &[231, 312]),
-        packets: record.counter(&[2, 86, 24], &[298]),
+        src_addr: record.address("src_addr", &[8, 27]),
+        dst_addr: record.address("dst_addr", &[12, 28]),
+        bytes: record.counter("bytes", &[1, 85, 23], &[231, 312]),
+        packets: record.counter("packets", &[2, 86, 24], &[298]),
         sampler_address: address_octets(header.source.ip()),
-        next_hop: record.address(&[15, 62]),
-        next_hop_as: record.u32(&[128]),
-        src_as: record.u32(&[16]),
-        dst_as: record.u32(&[17]),
-        src_net: record.u32(&[9, 29]),
-        dst_net: record.u32(&[13, 30]),
-        in_if: record.u32(&[10, 252]),
-        out_if: record.u32(&[14, 253]),
-        proto: record.u32(&[4, 193]),
-        src_port: record.u32(&[7, 180, 182]),
-        dst_port: record.u32(&[11, 181, 183]),
-        ip_tos: record.u32(&[5]),
-        forwarding_status: record.u32(&[89]),
-        ip_ttl: record.u32(&[192, 52]),
-        tcp_flags: record.u32(&[6]),
-        src_mac: record.u64(&[56, 81]),
-        dst_mac: record.u64(&[80, 57]),
-        vlan_id: record.u32(&[58, 243]),
+        next_hop: record.address("next_hop", &[15, 62]),
+        next_hop_as: record.u32("next_hop_as", &[128]),
+        src_as: record.u32("src_as", &[16]),
+        dst_as: record.u32("dst_as", &[17]),
+        src_net: record.u32("src_net", &[9, 29]),
+        dst_net: record.u32("dst_net", &[13, 30]),
+        in_if: record.u32("in_if", &[10, 252]),
+        out_if: record.u32("out_if", &[14, 253]),
+        proto: record.u32("proto", &[4, 193]),
+        src_port: record.u32("src_port", &[7, 180, 182]),
+        dst_port: record.u32("dst_port", &[11, 181, 183]),
+        ip_tos: record.u32("ip_tos", &[5]),
+        forwarding_status: record.u32("forwarding_status", &[89]),
+        ip_ttl: record.u32("ip_ttl", &[192, 52]),
+        tcp_flags: record.u32("tcp_flags", &[6]),
+        src_mac: record.u64("src_mac", &[56, 81]),
+        dst_mac: record.u64("dst_mac", &[80, 57]),
+        vlan_id: record.u32("vlan_id", &[58, 243]),
         etype: record.etype(),
         icmp_type,
         icmp_code,
-        src_vlan: record.u32(&[58]),
-        dst_vlan: record.u32(&[59, 254]),
-        fragment_id: record.u32(&[54]),
-        fragment_offset: record.u32(&[88]),
-        ipv6_flow_label: record.u32(&[31]),
-        ip_flags: record.u32(&[197]),
-        ingress_vrf_id: record.u32(&[234]),
-        egress_vrf_id: record.u32(&[235]),
-        bi_flow_direction: record.u32(&[239]),
-        flow_direction: record.u32(&[61]),
+        src_vlan: record.u32("src_vlan", &[58]),
+        dst_vlan: record.u32("dst_vlan", &[59, 254]),
+        fragment_id: record.u32("fragment_id", &[54]),
+        fragment_offset: record.u32("fragment_offset", &[88]),
+        ipv6_flow_label: record.u32("ipv6_flow_label", &[31]),
+        ip_flags: record.u32("ip_flags", &[197]),
+        ingress_vrf_id: record.u32("ingress_vrf_id", &[234]),
+        egress_vrf_id: record.u32("egress_vrf_id", &[235]),
+        bi_flow_direction: record.u32("bi_flow_direction", &[239]),
+        flow_direction: record.u32("flow_direction", &[61]),
         observation_domain_id: header.domain,
-        observation_point_id: record.u32(&[138]),
-        mpls_ttl: Some(record.u32(&[200])).filter(|ttl| *ttl != 0).into_iter().collect(),
+        observation_point_id: record.u32("observation_point_id", &[138]),
+        mpls_ttl: Some(record.u32("mpls_ttl", &[200])).filter(|ttl| *ttl != 0).into_iter().collect(),
         mpls_label: record.mpls_labels(),
-        mpls_ip: Some(record.address(&[47, 140])).filter(|address| !address.is_empty()).into_iter().collect(),
-        bgp_next_hop: record.address(&[18, 63]),
+        mpls_ip: Some(record.address("mpls_ip", &[47, 140]))
+            .filter(|address| !address.is_empty())
+            .into_iter()
+            .collect(),
+        bgp_next_hop: record.address("bgp_next_hop", &[18, 63]),
         time_received_ns: header.received_ns,
-        time_flow_start_ns: record.time([156, 154, 152, 150, 158, 22]),
-        time_flow_end_ns: record.time([157, 155, 153, 151, 159, 21]),
-        src_sgt: record.either(&[(0, 34000), (CISCO, 1232)]) as u32,
-        dst_sgt: record.either(&[(0, 34001), (CISCO, 1233)]) as u32,
-        src_sgt_name: record.text(&[(0, 34002), (CISCO, 1234)]),
-        dst_sgt_name: record.text(&[(0, 34003), (CISCO, 1235)]),
-        application_id: record.first(95).unwrap_or_default().to_vec(),
-        application_name: record.text(&[(0, 96)]),
-        ingress_vrf_name: record.text(&[(0, 236)]),
-        post_nat_src_addr: record.address(&[225, 281, 40001]),
-        post_nat_dst_addr: record.address(&[226, 282, 40002]),
-        post_nat_src_port: record.u32(&[227, 40003]),
-        post_nat_dst_port: record.u32(&[228, 40004]),
-        nat_event: record.u32(&[230]),
-        flow_end_reason: record.u32(&[136]),
-        firewall_event: record.u32(&[233, 40005]),
-        reverse_bytes: record.either(&[(REVERSE, 1), (REVERSE, 85), (0, 232)]),
-        reverse_packets: record.either(&[(REVERSE, 2), (REVERSE, 86), (0, 299)]),
-        reverse_tcp_flags: record.either(&[(REVERSE, 6)]) as u32,
-        tunnel_id: record.u64(&[351]),
-        inner_src_addr: record.inner_address(&[8, 27]),
-        inner_dst_addr: record.inner_address(&[12, 28]),
-        inner_proto: record.inner(4) as u32,
-        inner_src_port: record.inner(7) as u32,
-        inner_dst_port: record.inner(11) as u32,
-        inner_etype: record.inner(256) as u32,
-        inner_src_mac: record.inner(56),
-        inner_dst_mac: record.inner(80),
-        inner_vlan_id: record.inner(58) as u32,
-        src_user: record.text(&[(0, 371)]),
-        src_peer_as: record.u32(&[129]),
+        time_flow_start_ns: record.time("time_flow_start_ns", [156, 154, 152, 150, 158, 22]),
+        time_flow_end_ns: record.time("time_flow_end_ns", [157, 155, 153, 151, 159, 21]),
+        src_sgt: record.number32("src_sgt", &[(0, 34000), (CISCO, 1232)]),
+        dst_sgt: record.number32("dst_sgt", &[(0, 34001), (CISCO, 1233)]),
+        src_sgt_name: record.text("src_sgt_name", &[(0, 34002), (CISCO, 1234)]),
+        dst_sgt_name: record.text("dst_sgt_name", &[(0, 34003), (CISCO, 1235)]),
+        application_id: record.octets("application_id", &[(0, 95)]).to_vec(),
+        application_name: record.text("application_name", &[(0, 96)]),
+        in_if_name: record.text("in_if_name", &[]),
+        out_if_name: record.text("out_if_name", &[]),
+        egress_vrf_name: record.text("egress_vrf_name", &[]),
+        ingress_vrf_name: record.text("ingress_vrf_name", &[(0, 236)]),
+        post_nat_src_addr: record.address("post_nat_src_addr", &[225, 281, 40001]),
+        post_nat_dst_addr: record.address("post_nat_dst_addr", &[226, 282, 40002]),
+        post_nat_src_port: record.u32("post_nat_src_port", &[227, 40003]),
+        post_nat_dst_port: record.u32("post_nat_dst_port", &[228, 40004]),
+        nat_event: record.u32("nat_event", &[230]),
+        flow_end_reason: record.u32("flow_end_reason", &[136]),
+        firewall_event: record.u32("firewall_event", &[233, 40005]),
+        reverse_bytes: record.either("reverse_bytes", &[(REVERSE, 1), (REVERSE, 85), (0, 232)]),
+        reverse_packets: record.either("reverse_packets", &[(REVERSE, 2), (REVERSE, 86), (0, 299)]),
+        reverse_tcp_flags: record.number32("reverse_tcp_flags", &[(REVERSE, 6)]),
+        tunnel_id: record.u64("tunnel_id", &[351]),
+        inner_src_addr: record.inner_address("inner_src_addr", &[8, 27]),
+        inner_dst_addr: record.inner_address("inner_dst_addr", &[12, 28]),
+        inner_proto: record.inner("inner_proto", 4) as u32,
+        inner_src_port: record.inner("inner_src_port", 7) as u32,
+        inner_dst_port: record.inner("inner_dst_port", 11) as u32,
+        inner_etype: record.inner("inner_etype", 256) as u32,
+        inner_src_mac: record.inner("inner_src_mac", 56),
+        inner_dst_mac: record.inner("inner_dst_mac", 80),
+        inner_vlan_id: record.inner("inner_vlan_id", 58) as u32,
+        src_user: record.text("src_user", &[(0, 371)]),
+        dst_user: record.text("dst_user", &[]),
+        src_priority: record.u32("src_priority", &[]),
+        dst_priority: record.u32("dst_priority", &[]),
+        bgp_local_pref: record.u32("bgp_local_pref", &[]),
+        extra: known.extra(all),
+        src_peer_as: record.u32("src_peer_as", &[129]),
         ..FlowRecord::default()
     }
 }
@@ -227,8 +245,12 @@ pub(crate) fn flow(header: Header, elements: &[Element<'_>], announced: &Announc
 /// A record being read.
 struct Reading<'a> {
     header: Header,
+    /// Those that nobody sends elsewhere.
     elements: &'a [Element<'a>],
     announced: &'a Announced,
+    known: &'a Known,
+    /// Values that are sent to fields, in order of preference.
+    mapped: Vec<Mapped<'a>>,
 }
 
 impl<'a> Reading<'a> {
@@ -236,24 +258,39 @@ impl<'a> Reading<'a> {
         nth(self.elements, 0, id, 0)
     }
 
+    /// What may fill a field: what is sent there, then the elements that belong there.
+    fn candidates(&self, field: &str, ids: &[(u32, u16)], n: usize) -> Vec<&'a [u8]> {
+        let own = ids.iter().filter_map(|&(pen, id)| nth(self.elements, pen, id, n));
+        self.sent(field).into_iter().chain(own).collect()
+    }
+
+    fn sent(&self, field: &str) -> Vec<&'a [u8]> {
+        self.mapped.iter().filter(|mapped| mapped.field == field).map(|mapped| mapped.value).collect()
+    }
+
     /// The first of several elements that is not 0.
-    fn either(&self, ids: &[(u32, u16)]) -> u64 {
-        let values = ids.iter().filter_map(|&(pen, id)| nth(self.elements, pen, id, 0).map(big_endian));
+    fn either(&self, field: &str, ids: &[(u32, u16)]) -> u64 {
+        let values = self.candidates(field, ids, 0).into_iter().map(big_endian);
         values.into_iter().find(|&value| value != 0).unwrap_or(0)
     }
 
-    fn u64(&self, ids: &[u16]) -> u64 {
-        self.either(&ids.iter().map(|&id| (0, id)).collect::<Vec<_>>())
+    fn number32(&self, field: &str, ids: &[(u32, u16)]) -> u32 {
+        let values = self.candidates(field, ids, 0).into_iter().map(|value| big_endian(value) as u32);
+        values.into_iter().find(|&value| value != 0).unwrap_or(0)
     }
 
-    fn u32(&self, ids: &[u16]) -> u32 {
-        ids.iter().map(|&id| self.u64(&[id]) as u32).find(|&value| value != 0).unwrap_or(0)
+    fn u64(&self, field: &str, ids: &[u16]) -> u64 {
+        self.either(field, &iana(ids))
+    }
+
+    fn u32(&self, field: &str, ids: &[u16]) -> u32 {
+        self.number32(field, &iana(ids))
     }
 
     /// A counter; `stand_ins` count only where the template has none of the others.
-    fn counter(&self, ids: &[u16], stand_ins: &[u16]) -> u64 {
-        let has_any = ids.iter().any(|&id| self.first(id).is_some());
-        self.u64(if has_any { ids } else { stand_ins })
+    fn counter(&self, field: &str, ids: &[u16], stand_ins: &[u16]) -> u64 {
+        let has_any = !self.sent(field).is_empty() || ids.iter().any(|&id| self.first(id).is_some());
+        self.u64(field, if has_any { ids } else { stand_ins })
     }
 
     /// The first address that is not all zeros, else the first there is.
@@ -263,35 +300,52 @@ impl<'a> Reading<'a> {
         said.or(valid.first()).map(|value| value.to_vec()).unwrap_or_default()
     }
 
-    fn address(&self, ids: &[u16]) -> Vec<u8> {
-        Self::pick(ids.iter().filter_map(|&id| self.first(id)).collect())
+    fn address(&self, field: &str, ids: &[u16]) -> Vec<u8> {
+        Self::pick(self.candidates(field, &iana(ids), 0))
     }
 
-    fn inner_address(&self, ids: &[u16]) -> Vec<u8> {
-        Self::pick(ids.iter().filter_map(|&id| nth(self.elements, 0, id, 1)).collect())
+    fn inner_address(&self, field: &str, ids: &[u16]) -> Vec<u8> {
+        Self::pick(self.candidates(field, &iana(ids), 1))
     }
 
-    fn inner(&self, id: u16) -> u64 {
-        nth(self.elements, 0, id, 1).map_or(0, big_endian)
+    fn inner(&self, field: &str, id: u16) -> u64 {
+        let is_64 = field.ends_with("_mac");
+        let values = self.candidates(field, &[(0, id)], 1).into_iter().map(big_endian);
+        let values = values.map(|value| if is_64 { value } else { value & 0xffff_ffff });
+        values.into_iter().find(|&value| value != 0).unwrap_or(0)
     }
 
-    fn text(&self, ids: &[(u32, u16)]) -> String {
-        let values = ids.iter().filter_map(|&(pen, id)| nth(self.elements, pen, id, 0));
+    fn text(&self, field: &str, ids: &[(u32, u16)]) -> String {
+        let values = self.candidates(field, ids, 0).into_iter();
         let texts = values.map(|value| String::from_utf8_lossy(value).trim_end_matches('\0').to_owned());
         texts.into_iter().find(|text| !text.is_empty()).unwrap_or_default()
     }
 
+    /// The first that says something; all zeros are kept where no other element could say more.
+    fn octets(&self, field: &str, ids: &[(u32, u16)]) -> &'a [u8] {
+        let values = self.candidates(field, ids, 0);
+        match values[..] {
+            [only] => only,
+            _ => values.into_iter().find(|value| value.iter().any(|&byte| byte != 0)).unwrap_or_default(),
+        }
+    }
+
     /// Said by an element, else the family of the first address that is not all zeros.
     fn etype(&self) -> u32 {
-        if self.first(256).is_some() || self.first(60).is_some() {
-            let of_version = match self.u64(&[60]) {
+        let sent = self.sent("etype");
+        if !sent.is_empty() || self.first(256).is_some() || self.first(60).is_some() {
+            let of_version = match self.u64("", &[60]) {
                 4 => 0x0800,
                 6 => 0x86dd,
                 _ => 0,
             };
-            return Some(self.u32(&[256])).filter(|said| *said != 0).unwrap_or(of_version);
+            return Some(self.u32("etype", &[256])).filter(|said| *said != 0).unwrap_or(of_version);
         }
-        match self.address(&[8, 27, 12, 28]).len() {
+        let addresses = [
+            self.candidates("src_addr", &iana(&[8, 27]), 0),
+            self.candidates("dst_addr", &iana(&[12, 28]), 0),
+        ];
+        match Self::pick(addresses.concat()).len() {
             4 => 0x0800,
             16 => 0x86dd,
             _ => 0,
@@ -299,18 +353,19 @@ impl<'a> Reading<'a> {
     }
 
     fn icmp(&self) -> (u32, u32) {
-        let has_element = [176, 178, 32, 139, 177, 179].iter().any(|&id| self.first(id).is_some());
+        let sent = ["icmp_type", "icmp_code"].iter().any(|field| !self.sent(field).is_empty());
+        let has_element = sent || [176, 178, 32, 139, 177, 179].iter().any(|&id| self.first(id).is_some());
         let proto = self.first(4).map_or(0, big_endian);
         if !has_element && matches!(proto, 1 | 58) {
             let port = self.first(11).map_or(0, big_endian);
             return ((port >> 8 & 0xff) as u32, (port & 0xff) as u32);
         }
-        let of = |plain: [u16; 2], shift: u32| {
-            let both = [32, 139].map(|id| (self.u64(&[id]) >> shift & 0xff) as u32);
-            let plain = plain.map(|id| self.u32(&[id]));
-            plain.into_iter().chain(both).find(|&value| value != 0).unwrap_or(0)
+        let of = |field: &str, plain: [u16; 2], shift: u32| {
+            let both = [32, 139].map(|id| (self.u64("", &[id]) >> shift & 0xff) as u32);
+            let plain = self.u32(field, &plain);
+            std::iter::once(plain).chain(both).find(|&value| value != 0).unwrap_or(0)
         };
-        (of([176, 178], 8), of([177, 179], 0))
+        (of("icmp_type", [176, 178], 8), of("icmp_code", [177, 179], 0))
     }
 
     fn mpls_labels(&self) -> Vec<u32> {
@@ -320,6 +375,10 @@ impl<'a> Reading<'a> {
     }
 
     fn sampling_rate(&self) -> u64 {
+        self.known.rate(self.rate_said())
+    }
+
+    fn rate_said(&self) -> u64 {
         let plain: Vec<_> = self.elements.iter().filter(|e| !e.scope).copied().collect();
         let said = rate_said(&plain);
         if said != 0 {
@@ -330,26 +389,35 @@ impl<'a> Reading<'a> {
     }
 
     /// Absolute times in order of precision, then the delta to the export time, then sysUpTime; where a flow has none of
-    /// these, when it was observed.
-    fn time(&self, [nano, micro, milli, second, delta, uptime]: [u16; 6]) -> u64 {
+    /// these, when it was observed. What is sent there comes before all of them.
+    fn time(&self, field: &str, [nano, micro, milli, second, delta, uptime]: [u16; 6]) -> u64 {
+        let seconds = |id, units: u64| self.u64("", &[id]).saturating_mul(units);
         let ways = [
-            self.ntp_ns(nano),
-            self.ntp_us(micro),
-            self.u64(&[milli]).saturating_mul(1_000_000),
-            self.u64(&[second]).saturating_mul(1_000_000_000),
+            self.ntp_ns(self.first(nano)),
+            self.ntp_us(self.first(micro)),
+            seconds(milli, 1_000_000),
+            seconds(second, 1_000_000_000),
             self.before_export(delta),
             self.at_uptime(uptime),
-            self.ntp_ns(325),
-            self.ntp_us(324),
-            self.u64(&[323]).saturating_mul(1_000_000),
-            self.u64(&[322]).saturating_mul(1_000_000_000),
+            self.ntp_ns(self.first(325)),
+            self.ntp_us(self.first(324)),
+            seconds(323, 1_000_000),
+            seconds(322, 1_000_000_000),
         ];
-        ways.into_iter().find(|&time| time != 0).unwrap_or(0)
+        let sent = self.mapped.iter().filter(|mapped| mapped.field == field);
+        let sent = sent.map(|mapped| match elements::ipfix(mapped.pen, mapped.id).map(|e| e.data_type) {
+            Some(DataType::DateTimeSeconds) => big_endian(mapped.value).saturating_mul(1_000_000_000),
+            Some(DataType::DateTimeMilliseconds) => big_endian(mapped.value).saturating_mul(1_000_000),
+            Some(DataType::DateTimeMicroseconds) => self.ntp_us(Some(mapped.value)),
+            Some(DataType::DateTimeNanoseconds) => self.ntp_ns(Some(mapped.value)),
+            other => panic!("{other:?} is no time"),
+        });
+        sent.chain(ways).find(|&time| time != 0).unwrap_or(0)
     }
 
     /// An NTP time stamp: seconds since 1900 (since 2036 where that is before 1970), and a binary fraction.
-    fn ntp(&self, id: u16, units: u128) -> Option<(u64, u64)> {
-        let stamp = self.first(id).filter(|value| value.len() == 8).map(big_endian).filter(|&s| s != 0)?;
+    fn ntp(value: Option<&[u8]>, units: u128) -> Option<(u64, u64)> {
+        let stamp = value.filter(|value| value.len() == 8).map(big_endian).filter(|&s| s != 0)?;
         let since_1900 = stamp >> 32;
         let era = if since_1900 < 2_208_988_800 { 1 << 32 } else { 0 };
         // To the nearest unit: exporters cut the binary fraction off.
@@ -357,12 +425,12 @@ impl<'a> Reading<'a> {
         Some((since_1900 + era - 2_208_988_800, fraction as u64))
     }
 
-    fn ntp_ns(&self, id: u16) -> u64 {
-        self.ntp(id, 1_000_000_000).map_or(0, |(seconds, ns)| seconds * 1_000_000_000 + ns)
+    fn ntp_ns(&self, value: Option<&[u8]>) -> u64 {
+        Self::ntp(value, 1_000_000_000).map_or(0, |(seconds, ns)| seconds * 1_000_000_000 + ns)
     }
 
-    fn ntp_us(&self, id: u16) -> u64 {
-        self.ntp(id, 1_000_000).map_or(0, |(seconds, us)| seconds * 1_000_000_000 + us * 1000)
+    fn ntp_us(&self, value: Option<&[u8]>) -> u64 {
+        Self::ntp(value, 1_000_000).map_or(0, |(seconds, us)| seconds * 1_000_000_000 + us * 1000)
     }
 
     fn export_ns(&self) -> i128 {
@@ -376,7 +444,7 @@ impl<'a> Reading<'a> {
 
     /// sysUpTime of a v5 or v9 header wraps after 49 days: a time is the one nearest to the header's.
     fn at_uptime(&self, id: u16) -> u64 {
-        let ms = self.u64(&[id]);
+        let ms = self.u64("", &[id]);
         if ms == 0 {
             return 0;
         }

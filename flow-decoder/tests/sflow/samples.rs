@@ -273,6 +273,7 @@ fn exporter_name_zone_and_node() {
         zones: vec!["north".into()],
         collector_node: "node-1".into(),
         exporter_name: ExporterName::Agent,
+        ..DecoderOptions::default()
     };
     let flow = &decode_with(options, &datagram_of(&[flow_sample(&[])])).flows[0];
     assert_eq!((&flow.sampler_address[..], &flow.agent_address[..]), (&[10, 0, 0, 1][..], &[][..]));

@@ -13,6 +13,7 @@ const USUAL_MESSAGE: ByteSize = ByteSize::new(1 << 20);
 /// Reports contradictions to `reading` and returns what is only doubtful.
 pub(super) fn check(config: &Config, reading: &mut Reading) -> Vec<Problem> {
     addresses(config, reading);
+    overrides(config, reading);
     output(config, reading);
     topics(config, reading);
     delivery(config, reading);
@@ -62,6 +63,19 @@ fn addresses(config: &Config, reading: &mut Reading) {
         };
         if let Some((other, _)) = tcp[..index].iter().find(same) {
             reading.conflict([key, other], format!("the same address as {other}"));
+        }
+    }
+}
+
+/// Two overrides for one network in one zone: one of the two would silently lose.
+fn overrides(config: &Config, reading: &mut Reading) {
+    let overrides = &config.exporter.overrides;
+    for (index, this) in overrides.iter().enumerate() {
+        let same = |other: &super::Override| (other.prefix, &other.zone) == (this.prefix, &this.zone);
+        if overrides[..index].iter().any(same) {
+            let key = format!("exporter.overrides[{index}].prefix");
+            let what = format!("{} has an override already", this.prefix);
+            reading.conflict([&key, "exporter.overrides"], what);
         }
     }
 }

@@ -24,8 +24,9 @@ pub use choice::{
     Steering,
 };
 pub use model::{
-    Batch, Config, Coordinator, Exporter, File, FlowSource, Kafka, Listener, Log, Metrics, Node, Pending,
-    ProbePort, Sasl, ServerTls, SourceSettings, Spool, State, Templates, Tls, Udp,
+    Batch, Config, Coordinator, Exporter, FieldMapping, FieldName, File, FlowSource, Kafka, Listener, Log,
+    Metrics, Node, Override, Pending, ProbePort, Sasl, ServerTls, SourceSettings, Spool, State, Templates,
+    Tls, Udp,
 };
 pub use properties::Properties;
 pub use topic::Topic;

@@ -29,7 +29,7 @@ use crate::capture::{Capture, CaptureError, CapturedDatagram};
 use crate::cli::decode::{Args, Format, Kind};
 use crate::cli::{EX_NOINPUT, EX_USAGE};
 use crate::config::{self, Config};
-use crate::flow::pending_limits;
+use crate::flow::{Zones, overrides, pending_limits};
 
 /// Status where the output could not be written (`EX_IOERR`).
 const EX_IOERR: u8 = 74;
@@ -59,13 +59,9 @@ pub enum Outcome {
     Refused,
 }
 
-/// Runs the command on the process's standard streams, naming exporters as the configuration says.
+/// Runs the command on the process's standard streams, naming exporters and treating them as the configuration says.
 pub fn command(args: &Args, config: &Config) -> ExitCode {
-    let exporter_name = match config.exporter.name {
-        config::ExporterName::Address => ExporterName::Address,
-        config::ExporterName::Agent => ExporterName::Agent,
-    };
-    let options = DecoderOptions { exporter_name, ..DecoderOptions::default() };
+    let options = decoder_options(config);
     // Capture times are not the node's: what waits is bounded by its size alone.
     let pending = PendingLimits { age_ns: None, ..pending_limits(&config.pending) };
     let limits = StoreLimits { pending, ..StoreLimits::default() };
@@ -82,6 +78,16 @@ pub fn command(args: &Args, config: &Config) -> ExitCode {
             ExitCode::from(EX_IOERR)
         }
     }
+}
+
+/// What the configuration says of exporters. A file has no listeners: all exporters are of the default zone.
+pub fn decoder_options(config: &Config) -> DecoderOptions {
+    let exporter_name = match config.exporter.name {
+        config::ExporterName::Address => ExporterName::Address,
+        config::ExporterName::Agent => ExporterName::Agent,
+    };
+    let overrides = Arc::new(overrides(&config.exporter, &Zones::named([])));
+    DecoderOptions { exporter_name, overrides, ..DecoderOptions::default() }
 }
 
 /// Decodes the files, prints records to `output`, and findings and the summary to `errors`.

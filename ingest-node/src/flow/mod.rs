@@ -11,6 +11,7 @@ mod known;
 mod listeners;
 mod loads;
 mod numbers;
+mod overrides;
 mod report;
 mod worker;
 
@@ -28,6 +29,7 @@ pub use self::known::{Known, Zones};
 use self::listeners::{AllowLists, Listener, Listeners};
 use self::loads::LoadCell;
 use self::numbers::Numbers;
+pub use self::overrides::overrides;
 use self::report::ReportCell;
 use self::worker::Worker;
 use crate::config::{self, Config};
@@ -69,12 +71,24 @@ pub(crate) struct Control {
 #[derive(Debug)]
 pub(crate) struct WorkerSettings {
     pub(crate) allow: AllowLists,
+    exporter: config::Exporter,
     pub(crate) decoder: Arc<DecoderOptions>,
 }
 
 impl WorkerSettings {
     fn of(config: &Config, zones: &Zones) -> Self {
-        Self { allow: AllowLists::of(config), decoder: Arc::new(decoder_options(config, zones)) }
+        let decoder = Arc::new(decoder_options(config, zones));
+        Self { allow: AllowLists::of(config), exporter: config.exporter.clone(), decoder }
+    }
+
+    /// The settings by another configuration. Decoders are left alone where it says the same of exporters: they would have
+    /// to compile their plans anew.
+    fn changed(&self, config: &Config, zones: &Zones) -> Self {
+        if self.exporter != config.exporter {
+            return Self::of(config, zones);
+        }
+        let (exporter, decoder) = (self.exporter.clone(), self.decoder.clone());
+        Self { allow: AllowLists::of(config), exporter, decoder }
     }
 }
 
@@ -206,6 +220,7 @@ fn decoder_options(config: &Config, zones: &Zones) -> DecoderOptions {
             config::ExporterName::Address => ExporterName::Address,
             config::ExporterName::Agent => ExporterName::Agent,
         },
+        overrides: Arc::new(overrides(&config.exporter, zones)),
     }
 }
 
@@ -233,7 +248,8 @@ impl Source for FlowSource {
     }
 
     fn set_config(&self, config: &Config) {
-        self.control.settings.store(Arc::new(WorkerSettings::of(config, &self.known.zones)));
+        let before = self.control.settings.load();
+        self.control.settings.store(Arc::new(before.changed(config, &self.known.zones)));
         self.known.set_allowed(&config.sources.flow);
     }
 

@@ -8,8 +8,15 @@ use catchment_settings::{Entry, Problem};
 use crate::config::{Config, Listener, Loaded, Origin};
 
 /// The keys. Of the listeners it is only `allow` that can change.
-pub const LIVE: [&str; 5] =
-    ["log.level", "metrics.top_exporters", "sources.flow.listeners", "exporter.name", "exporter.allow"];
+pub const LIVE: [&str; 7] = [
+    "log.level",
+    "metrics.top_exporters",
+    "sources.flow.listeners",
+    "exporter.name",
+    "exporter.allow",
+    "exporter.keep_unknown",
+    "exporter.overrides",
+];
 
 const LISTENERS: &str = "sources.flow.listeners";
 
@@ -100,6 +107,8 @@ mod tests {
             "listeners=[::1]:9",
             "exporter.name=agent",
             "exporter.allow=192.0.2.0/24",
+            "exporter.keep_unknown=on",
+            "exporter.overrides=192.0.2.0/24 sampling_rate=1000",
         ];
         let (mut running, new) = (Config::default(), load(&others).config);
         take(&mut running, &new);

@@ -3,6 +3,7 @@
 //! Doc comments here are the text of docs/configuration.md, so they say what a key does to someone who has never seen
 //! this code. Defaults and limits stand beside the fields they belong to.
 
+mod exporter;
 mod kafka;
 mod node;
 mod output;
@@ -11,10 +12,11 @@ mod sources;
 pub use catchment_serving::grpc::ServerTls;
 pub use catchment_serving::http::ProbePort;
 pub use catchment_serving::logging::Log;
+pub use exporter::{Exporter, FieldMapping, FieldName, Override};
 pub use kafka::{Kafka, Sasl, Tls};
 pub use node::{Coordinator, Metrics, Node, Pending, Spool, State, Templates};
 pub use output::{Batch, File};
-pub use sources::{Exporter, FlowSource, Listener, SourceSettings, Udp};
+pub use sources::{FlowSource, Listener, SourceSettings, Udp};
 
 use std::net::SocketAddr;
 

@@ -7,7 +7,7 @@ use catchment_settings::{
     section,
 };
 
-use crate::config::choice::{ExporterName, Steering};
+use crate::config::choice::Steering;
 
 section! {
     /// Sources, by the name of their kind.
@@ -49,16 +49,6 @@ section! {
         receive_buffer: ByteSize = "8MiB" in "64KiB" to "2GiB",
         /// What chooses the worker that gets a datagram.
         steering: Steering = "none",
-    }
-}
-
-section! {
-    /// All exporters.
-    Exporter {
-        /// What `sampler_address` shows.
-        name: ExporterName = "address",
-        /// Exporters that may send, to whichever listener; empty: all. A listener's own `allow` lets in fewer.
-        allow: Vec<Prefix> = "",
     }
 }
 
