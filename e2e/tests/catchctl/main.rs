@@ -3,6 +3,7 @@
 mod certificates;
 mod control;
 mod looks;
+mod overrides;
 mod tail;
 
 use std::net::Ipv4Addr;
