@@ -232,6 +232,11 @@ impl ExporterStore {
         self.pending.counts()
     }
 
+    /// Changes the bounds of data that waits; where there is less room now the oldest goes.
+    pub fn set_pending_limits(&self, limits: PendingLimits) {
+        self.pending.set_limits(limits);
+    }
+
     /// Whether data waits for its template.
     pub fn has_pending(&self) -> bool {
         !self.pending.is_empty()

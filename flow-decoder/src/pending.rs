@@ -15,8 +15,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use arc_swap::ArcSwap;
 
 use crate::datagram::ZoneId;
 use crate::exporter_store::{ScopeKey, lock};
@@ -112,7 +114,7 @@ type WaitsFor = (ScopeKey, u16);
 /// The store of what waits.
 #[derive(Debug)]
 pub(crate) struct Pending {
-    limits: PendingLimits,
+    limits: ArcSwap<PendingLimits>,
     sets: Mutex<Sets>,
     /// Whether something may be ready. Read by every decoder, written when that changes.
     ready: AtomicBool,
@@ -203,12 +205,19 @@ impl Sets {
         let (_, largest) = self.by_size.last()?;
         self.oldest_of(largest)
     }
+
+    /// A set for which there is no room by these bounds.
+    fn beyond(&self, limits: &PendingLimits) -> Option<u64> {
+        let (bytes, largest) = self.by_size.last()?;
+        let beyond = *bytes > limits.per_exporter_bytes || self.bytes > limits.bytes;
+        if beyond { self.oldest_of(largest) } else { None }
+    }
 }
 
 impl Pending {
     pub(crate) fn new(limits: PendingLimits) -> Self {
         Self {
-            limits,
+            limits: ArcSwap::from_pointee(limits),
             sets: Mutex::default(),
             ready: AtomicBool::new(false),
             held: AtomicU64::new(0),
@@ -219,9 +228,22 @@ impl Pending {
         }
     }
 
+    /// Changes the bounds, at the cost of the oldest sets where there is less room now. What is too old goes when it is looked
+    /// for next.
+    pub(crate) fn set_limits(&self, limits: PendingLimits) {
+        let mut sets = lock(&self.sets);
+        self.limits.store(Arc::new(limits));
+        while let Some(arrival) = sets.beyond(&limits) {
+            sets.remove(arrival);
+            self.evicted.fetch_add(1, Ordering::Relaxed);
+        }
+        self.note(&sets);
+    }
+
     /// Whether a set with so many octets of payload can wait at all.
     pub(crate) fn takes(&self, octets: usize) -> bool {
-        octets + OVERHEAD <= self.limits.bytes.min(self.limits.per_exporter_bytes)
+        let limits = self.limits.load();
+        octets + OVERHEAD <= limits.bytes.min(limits.per_exporter_bytes)
     }
 
     /// Holds a set, at the cost of older ones where there is no room.
@@ -229,7 +251,8 @@ impl Pending {
         let mut sets = lock(&self.sets);
         self.expire_in(&mut sets, set.received_ns);
         let (exporter, cost) = (set.exporter(), set.cost());
-        while let Some(arrival) = sets.to_evict(&exporter, cost, &self.limits) {
+        let limits = self.limits.load();
+        while let Some(arrival) = sets.to_evict(&exporter, cost, &limits) {
             sets.remove(arrival);
             self.evicted.fetch_add(1, Ordering::Relaxed);
         }
@@ -289,7 +312,7 @@ impl Pending {
 
     /// Gives up what has waited too long.
     pub(crate) fn expire(&self, now_ns: u64) {
-        let Some(age) = self.limits.age_ns else { return };
+        let Some(age) = self.limits.load().age_ns else { return };
         if now_ns.saturating_sub(age) >= self.oldest_ns.load(Ordering::Relaxed) {
             let mut sets = lock(&self.sets);
             self.expire_in(&mut sets, now_ns);
@@ -298,7 +321,7 @@ impl Pending {
     }
 
     fn expire_in(&self, sets: &mut Sets, now_ns: u64) {
-        let Some(age) = self.limits.age_ns else { return };
+        let Some(age) = self.limits.load().age_ns else { return };
         while let Some((&arrival, oldest)) = sets.items.first_key_value() {
             if now_ns.saturating_sub(oldest.received_ns) < age {
                 return;
@@ -441,6 +464,26 @@ mod tests {
         for_ever.hold(set(1, 256, 0, 400));
         for_ever.expire(u64::MAX);
         assert_eq!(for_ever.counts().expired, 0);
+    }
+
+    #[test]
+    fn bounds_that_shrink_cost_the_oldest_of_the_largest_and_bounds_that_grow_nothing() {
+        let pending = Pending::new(LIMITS);
+        for received in 0..4 {
+            pending.hold(set(1, 256, received, 1000));
+        }
+        pending.hold(set(2, 256, 4, 1000));
+        pending.set_limits(PendingLimits { per_exporter_bytes: 2_500, ..LIMITS });
+        assert_eq!(pending.counts(), PendingCounts { held: 5, evicted: 2, bytes: 3000, expired: 0 });
+        pending.set_limits(PendingLimits { bytes: 2_000, ..LIMITS });
+        assert_eq!(pending.counts(), PendingCounts { held: 5, evicted: 3, bytes: 2000, expired: 0 });
+        pending.set_limits(PendingLimits { age_ns: Some(1_000), ..LIMITS });
+        pending.expire(500);
+        wake(&pending, 1, 256);
+        wake(&pending, 2, 256);
+        assert_eq!(take_all(&pending), [3, 4]);
+        pending.set_limits(PendingLimits { bytes: 0, ..LIMITS });
+        assert!(!pending.takes(1));
     }
 
     #[test]

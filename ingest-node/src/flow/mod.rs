@@ -251,6 +251,7 @@ impl Source for FlowSource {
         let before = self.control.settings.load();
         self.control.settings.store(Arc::new(before.changed(config, &self.known.zones)));
         self.known.set_allowed(&config.sources.flow);
+        self.known.store.set_pending_limits(pending_limits(&config.pending));
     }
 
     fn statistics(&self) -> SourceStatistics {

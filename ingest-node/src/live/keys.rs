@@ -8,7 +8,7 @@ use catchment_settings::{Entry, Problem};
 use crate::config::{Config, Listener, Loaded, Origin};
 
 /// The keys. Of the listeners it is only `allow` that can change.
-pub const LIVE: [&str; 7] = [
+pub const LIVE: [&str; 10] = [
     "log.level",
     "metrics.top_exporters",
     "sources.flow.listeners",
@@ -16,6 +16,9 @@ pub const LIVE: [&str; 7] = [
     "exporter.allow",
     "exporter.keep_unknown",
     "exporter.overrides",
+    "pending.bytes",
+    "pending.per_exporter_bytes",
+    "pending.age",
 ];
 
 const LISTENERS: &str = "sources.flow.listeners";
@@ -29,6 +32,7 @@ pub(super) fn take(running: &mut Config, new: &Config) {
     running.metrics.top_exporters = new.metrics.top_exporters;
     running.sources.flow.listeners.clone_from(&new.sources.flow.listeners);
     running.exporter.clone_from(&new.exporter);
+    running.pending.clone_from(&new.pending);
 }
 
 /// The settings in which a new configuration differs and which a running node cannot change. What nobody set in either (what
@@ -109,6 +113,9 @@ mod tests {
             "exporter.allow=192.0.2.0/24",
             "exporter.keep_unknown=on",
             "exporter.overrides=192.0.2.0/24 sampling_rate=1000",
+            "pending.bytes=1MiB",
+            "pending.per_exporter_bytes=1KiB",
+            "pending.age=7s",
         ];
         let (mut running, new) = (Config::default(), load(&others).config);
         take(&mut running, &new);
