@@ -30,7 +30,8 @@ pub fn comparable(records: Vec<FlowRecord>) -> Vec<FlowRecord> {
     records
 }
 
-fn without_reception(mut record: FlowRecord) -> FlowRecord {
+/// The record without what depends on how and when it was received.
+pub fn without_reception(mut record: FlowRecord) -> FlowRecord {
     record.time_received_ns = 0;
     // `loadtest replay` sends from loopback addresses, so that the agent's own stands beside the exporter's.
     record.sampler_address.clear();

@@ -28,7 +28,7 @@ pub fn brokers() -> Result<String> {
 }
 
 /// A topic that nobody else uses.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Topic {
     /// Its name.
     pub name: String,

@@ -6,6 +6,7 @@ mod coordinator;
 mod coordinator_faults;
 mod demo;
 mod devices;
+mod equality;
 mod etcd;
 mod layouts;
 mod node_faults;
