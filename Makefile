@@ -15,7 +15,7 @@ cargo_deny_version := 0.20.2
 cargo_deny := $(CATCHMENT_CACHE)/cargo-deny-$(cargo_deny_version)/bin/cargo-deny
 shell_scripts := $(shell grep -lE '^\#!.*\b(ba)?sh$$' dev/* .ci/*)
 
-.PHONY: help run test lint bench audit testdata
+.PHONY: help run cluster test lint bench soak audit testdata
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -24,6 +24,11 @@ run: ## half a minute of a small cluster on recorded traffic: no services, no co
 	@dev/install-packages build
 	cargo build --release --locked -p ingest-node -p coordinator -p loadtest
 	exec $(target)/release/loadtest demo
+
+cluster: ## four nodes, three coordinators, etcd and Kafka in network namespaces behind a virtual address (as root)
+	@dev/install-packages test cluster
+	cargo build --release --locked -p ingest-node -p coordinator -p loadtest -p catchctl
+	CATCHMENT_PROGRAMS=$(target)/release dev/cluster up
 
 test: ## everything, against a real Kafka
 	@dev/install-packages test
@@ -42,6 +47,10 @@ bench: ## criterion, and instruction counts under callgrind
 	@dev/install-packages bench
 	cargo bench --workspace --locked
 	if [[ -x dev/bench ]]; then dev/bench; fi
+
+soak: ## what takes longer than a minute: measurements with bounds, against a real Kafka and a real etcd
+	@dev/install-packages test
+	dev/soak
 
 audit: $(cargo_deny) ## known vulnerabilities in dependencies (reads a database from the network)
 	$(cargo_deny) --locked check advisories
