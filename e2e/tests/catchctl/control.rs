@@ -3,6 +3,7 @@
 use anyhow::{Result, ensure};
 use catchment_e2e::catchctl::Catchctl;
 use catchment_e2e::datagrams::Protocol;
+use catchment_e2e::udp::Exporter;
 
 use super::{cluster, coordinator, fault, node, ok, send, wait_for_nodes, wait_state};
 
@@ -111,5 +112,24 @@ fn a_drained_node_delivers_and_ends() -> Result<()> {
         "{}",
         ended.log
     );
+    Ok(())
+}
+
+#[test]
+fn what_waits_for_its_template_gets_less_room_without_a_restart() -> Result<()> {
+    let (_coordinator, [node], catchctl) = cluster(["node-1"])?;
+    let exporter = Exporter::new(node.udp()?)?;
+    exporter.send(&Protocol::Ipfix.data(0..5))?;
+    node.wait_ledger("a set that waits", |ledger| ledger.sets.pending == 1)?;
+    ok(&catchctl.run(&["config", "set", "pending.bytes=0"])?)?;
+    node.wait_ledger("no room", |ledger| (ledger.sets.pending, ledger.sets.evicted) == (0, 1))?;
+    exporter.send(&Protocol::Ipfix.data(5..9))?;
+    node.wait_ledger("a set that may not wait", |ledger| ledger.sets.rejected == 1)?;
+    ok(&catchctl.run(&["config", "set", "--unset", "pending.bytes"])?)?;
+    exporter.send(&Protocol::Ipfix.data(9..12))?;
+    node.wait_ledger("a set that waits again", |ledger| ledger.sets.pending == 1)?;
+    exporter.send(&Protocol::Ipfix.template())?;
+    let stopped = node.stop()?;
+    ensure!(stopped.ledger.flow()?.delivered == 3, "{:?}", stopped.ledger);
     Ok(())
 }
