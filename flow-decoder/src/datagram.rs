@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::error::{Malformed, Path};
+use crate::held_message::HeldMessage;
 use crate::overrides::{Overrides, Treatment};
 use crate::sequences::{SequenceKey, Sequences};
 use crate::sink::Sink;
@@ -87,6 +88,8 @@ pub(crate) struct Context<'a, S> {
     pub extent: Extent,
     /// Octets of the message that were left out before what is decoded: offsets in errors are those of the message.
     pub skipped: usize,
+    /// The message, where a set of it waits and its sequence numbers are those of its records.
+    pub held: Option<Arc<HeldMessage>>,
     pub sequences: &'a mut Sequences,
 }
 

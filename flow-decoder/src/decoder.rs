@@ -152,6 +152,7 @@ impl Decoder {
             sink,
             extent: Extent::Whole,
             skipped: held.skipped,
+            held: None,
             sequences: &mut self.sequences,
         };
         let mut cursor = Cursor::new(payload, 0);
@@ -170,7 +171,15 @@ impl Decoder {
         let message = Message { protocol, header, clock, stamp, store: &self.store };
         let session = message.session(&mut self.sessions, &datagram);
         session.treat_by(&self.options.overrides, self.turn);
+        let before = Numbers::of(context.statistics);
         let decoded = message.decode_held(&mut context, &mut self.workspace, session, cursor, &held);
+        if let (true, Some(whole)) = (decoded, &held.message)
+            && let Some(records) = before.of_held(context.statistics).and_then(|records| whole.add(records))
+            && session.is_in_epoch(held.epoch)
+        {
+            let key = context.sequence_key(header.version, header.domain);
+            context.sequences.complete(key, header.sequence, records);
+        }
         (!decoded).then_some(held)
     }
 
@@ -204,6 +213,7 @@ impl Decoder {
             sink,
             extent: Extent::Whole,
             skipped: 0,
+            held: None,
             sequences: &mut self.sequences,
         };
         let short = |end| Malformed::end(Reason::ShortHeader, end);
@@ -235,8 +245,15 @@ impl Decoder {
                 let before = Numbers::of(context.statistics);
                 message.decode_sets(&mut context, &mut self.workspace, session, sets);
                 let key = context.sequence_key(header.version, header.domain);
-                let covers = data_records_since(&before, context.statistics);
+                let covers = before.covered(context.statistics);
                 context.sequences.note(key, header.sequence, covers);
+                if let Some(whole) = context.held.take()
+                    && let Some(records) = before.beside_held(context.statistics)
+                    && let Some(records) = whole.add(records)
+                {
+                    // Another decoder was faster than the end of the message.
+                    context.sequences.complete(key, header.sequence, records);
+                }
             }
             Protocol::Sflow => sflow::decode(&mut context)?,
         }
@@ -252,31 +269,58 @@ impl Message<'_> {
     }
 }
 
-/// What tells how many numbers an IPFIX message covers.
+/// What tells how many numbers an IPFIX message covers: the counts before it.
 ///
 /// A decoder decodes sets that another one held, so that it may have decoded more than it has seen.
 struct Numbers {
     records: u64,
     sets_seen: u64,
     sets_decoded: u64,
+    sets_held: u64,
 }
 
 impl Numbers {
     fn of(statistics: &Statistics) -> Self {
-        let records =
-            statistics.records[Stream::Flow as usize] + statistics.records[Stream::Options as usize];
-        Self { records, sets_seen: statistics.sets.seen, sets_decoded: statistics.sets.decoded }
+        let (records, sets) = (&statistics.records, &statistics.sets);
+        Self {
+            records: records[Stream::Flow as usize] + records[Stream::Options as usize],
+            sets_seen: sets.seen,
+            sets_decoded: sets.decoded,
+            sets_held: sets.held,
+        }
     }
-}
 
-/// How many data records an IPFIX message had, options records included. Nobody knows how many there are in a set that was not
-/// decoded (yet).
-fn data_records_since(before: &Numbers, now: &Statistics) -> Covers {
-    let now = Numbers::of(now);
-    let all_decoded = now.sets_seen - before.sets_seen == now.sets_decoded - before.sets_decoded;
-    match (now.records - before.records).try_into() {
-        Ok(records) if all_decoded => Covers::Known(records),
-        _ => Covers::Unknown,
+    /// What came since.
+    fn until(&self, now: &Statistics) -> Self {
+        let now = Self::of(now);
+        Self {
+            records: now.records - self.records,
+            sets_seen: now.sets_seen - self.sets_seen,
+            sets_decoded: now.sets_decoded - self.sets_decoded,
+            sets_held: now.sets_held - self.sets_held,
+        }
+    }
+
+    /// What a message covers, options records included. Nobody knows how many there are in a set that was not decoded (yet).
+    fn covered(&self, now: &Statistics) -> Covers {
+        let message = self.until(now);
+        match message.records.try_into() {
+            Ok(records) if message.sets_seen == message.sets_decoded => Covers::Known(records),
+            _ => Covers::Unknown,
+        }
+    }
+
+    /// The records of a message beside those of sets that wait; `None` where other sets were not decoded either.
+    fn beside_held(&self, now: &Statistics) -> Option<u32> {
+        let message = self.until(now);
+        let others_decoded = message.sets_seen == message.sets_decoded + message.sets_held;
+        others_decoded.then(|| message.records.try_into().ok()).flatten()
+    }
+
+    /// The records of a set that has waited; `None` where it was rejected.
+    fn of_held(&self, now: &Statistics) -> Option<u32> {
+        let set = self.until(now);
+        (set.sets_decoded > 0).then(|| set.records.try_into().ok()).flatten()
     }
 }
 

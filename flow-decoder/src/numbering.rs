@@ -71,8 +71,12 @@ impl Numbering {
     }
 
     fn pass(&self, tracker: &mut Tracker, Message { sequence, records }: Message) {
-        let first = if self.counts_itself { sequence.wrapping_sub(records) } else { sequence };
-        tracker.note(first, records);
+        tracker.note(self.first(sequence, records), records);
+    }
+
+    /// The number of a message's first record.
+    pub(crate) fn first(&self, sequence: u32, records: u32) -> u32 {
+        if self.counts_itself { sequence.wrapping_sub(records) } else { sequence }
     }
 
     #[cold]

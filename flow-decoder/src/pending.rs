@@ -22,6 +22,7 @@ use arc_swap::ArcSwap;
 
 use crate::datagram::ZoneId;
 use crate::exporter_store::{ScopeKey, lock};
+use crate::held_message::HeldMessage;
 
 /// What a held set takes beside its octets: its entry, its places in the indices, what the allocator adds.
 const OVERHEAD: usize = 320;
@@ -76,6 +77,8 @@ pub(crate) struct HeldSet {
     /// What options data had said then: the domain's sampling rate, and the exporter's start in ms since 1970.
     pub(crate) rate: u64,
     pub(crate) boot_ms: u64,
+    /// The whole message, where its sequence numbers are those of its records.
+    pub(crate) message: Option<Arc<HeldMessage>>,
     /// Place in the order of arrival, given by the store.
     pub(crate) arrival: Option<u64>,
 }
@@ -95,6 +98,7 @@ impl HeldSet {
             skipped: 0,
             rate: 0,
             boot_ms: 0,
+            message: None,
             arrival: None,
         }
     }

@@ -187,6 +187,15 @@ impl Sequences {
         }
     }
 
+    /// A message that was noted as covering an unknown number of records has so many.
+    #[cold]
+    pub(crate) fn complete(&mut self, key: SequenceKey, sequence: u32, records: u32) {
+        let Some(at) = self.place(key) else { return };
+        let Some(entry) = self.entries.get_mut(at) else { return };
+        let first = entry.numbering.as_ref().map_or(sequence, |numbering| numbering.first(sequence, records));
+        entry.tracker.fill(first, records);
+    }
+
     fn place(&mut self, key: SequenceKey) -> Option<usize> {
         if let Some(&at) = self.places.get(&key) {
             return Some(at);

@@ -14,7 +14,7 @@ use crate::order::Stamp;
 use crate::overrides::{Overrides, Sampling, Treatment};
 use crate::pending::HeldSet;
 use crate::plan::Plan;
-use crate::restart::{Restarts, is_suspect};
+use crate::restart::{Restarts, is_suspect, same_boot};
 use crate::template::{FieldSpecifier, Template, TemplateKind};
 
 /// Who sends: a scope and a source port.
@@ -173,6 +173,11 @@ impl Session {
             self.resolved.clear();
         }
         before
+    }
+
+    /// Whether its exporter is in the boot that it was in then.
+    pub(crate) fn is_in_epoch(&self, epoch: u32) -> bool {
+        same_boot(self.restarts.epoch(), epoch)
     }
 
     /// Takes over the scope's latest state.

@@ -10,12 +10,15 @@
 //! exporters count padding that they do not send), and the set counts as rejected. A data set whose template is not known waits
 //! for it, and the rest of its message is decoded.
 
+use std::sync::Arc;
+
 use crate::clock::Clock;
 use crate::cursor::Cursor;
 use crate::data_set::{MessageHeader, Records};
 use crate::datagram::Context;
 use crate::error::{Malformed, Path, Reason};
 use crate::exporter_store::{ExporterStore, Learned};
+use crate::held_message::HeldMessage;
 use crate::options::{OptionsState, Said};
 use crate::order::Stamp;
 use crate::overrides::Sampling;
@@ -215,6 +218,11 @@ impl Message<'_> {
         }
         let payload = [&datagram.payload[..header_len], &datagram.payload[start..end]].concat();
         let options = &session.state().options;
+        let message = (self.protocol == Protocol::Ipfix).then(|| {
+            let message = context.held.get_or_insert_with(|| Arc::new(HeldMessage::new()));
+            message.waits();
+            message.clone()
+        });
         let held = HeldSet {
             received_ns: datagram.received_ns,
             epoch: self.stamp.epoch,
@@ -223,6 +231,7 @@ impl Message<'_> {
             skipped: start - header_len,
             rate: options.domain_rate(),
             boot_ms: options.boot_ms(),
+            message,
             ..HeldSet::new(*session.scope_key(), set.id, datagram.source, payload.into())
         };
         session.hold(self.store, held);

@@ -140,6 +140,29 @@ fn a_worker_that_decodes_what_another_held_goes_on_counting() {
 }
 
 #[test]
+fn what_waited_is_counted_when_its_template_comes() {
+    let mut rig = Rig::new();
+    let template = |id| Message::ipfix().templates(&[(id, &[field(1, 4)])]).build();
+    let three = Message::ipfix().set(256, [0; 12]).build();
+    // Two of its three sets wait, each for another template.
+    let mixed = Message::ipfix().set(257, [0; 8]).set(256, [0; 4]).set(258, [0; 8]).build();
+    for (message, sequence) in [
+        (template(256), 0),
+        (three.clone(), 0),
+        (mixed, 3),
+        (three, 8),
+        (template(257), 11),
+        (template(258), 11),
+    ] {
+        rig.take(numbered(message, 8, sequence));
+        while rig.decoder.decode_released(10, &mut rig.kept) > 0 {}
+    }
+    let accounts = accounts(&mut rig);
+    let account = accounts.values().next().expect("a space");
+    assert_eq!((account.received, account.lost(), account.reordered, account.repeated), (11, 0, 0, 0));
+}
+
+#[test]
 fn v5_counts_flows() {
     let mut rig = Rig::new();
     for sequence in [0, 2, 6] {

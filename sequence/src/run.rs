@@ -117,7 +117,7 @@ impl Run {
     ) -> u64 {
         self.touched = self.touched.max(window.to);
         if length == 0 {
-            self.mark(start, window, ledger);
+            self.mark(start, window, young, ledger);
             return 0;
         }
         let end = start + i64::from(length);
@@ -226,7 +226,16 @@ impl Run {
     }
 
     /// A datagram of unknown length begins here: what is missing from here on is it.
-    fn mark(&mut self, position: i64, window: Window, ledger: &mut Ledger<'_>) {
+    fn mark(&mut self, position: i64, window: Window, young: bool, ledger: &mut Ledger<'_>) {
+        if position < self.floor {
+            if young && self.known_from == self.floor {
+                let floor = std::mem::replace(&mut self.floor, position);
+                self.known_from = position;
+                ledger.widened(size(position, floor));
+                self.open_hole(position, floor, window.from, window.to, true, ledger);
+            }
+            return;
+        }
         if position >= self.head {
             self.open_hole(self.head, position, self.head_from, window.to, self.head_open, ledger);
             ledger.widened(size(self.head, position));

@@ -17,6 +17,9 @@ use crate::{BACKWARD, FORWARD};
 /// Datagrams in a row that make a restart where they are far from the highest number.
 const FAR: usize = 3;
 
+/// How far ahead of what this thread has seen a datagram may lie that another one had first.
+const FILLED_AHEAD: u32 = 1 << 16;
+
 /// Restarts in one report.
 const RESTARTS: usize = 64;
 
@@ -95,6 +98,30 @@ impl Tracker {
             self.note_slowly(piece);
         } else if ahead.wrapping_neg() <= BACKWARD {
             self.insert(piece);
+        }
+    }
+
+    /// Notes the numbers of a datagram that came before, now that it is known how many they are: they are not late. Numbers that
+    /// may be of another run of the counter are left alone.
+    pub fn fill(&mut self, sequence: u32, length: u32) {
+        let ahead = sequence.wrapping_sub(self.head);
+        if length == 0 || length > BACKWARD || self.restarted {
+            return;
+        }
+        if self.begins || ahead < FILLED_AHEAD {
+            return self.note(sequence, length);
+        }
+        if ahead.wrapping_neg() > BACKWARD {
+            return;
+        }
+        let old = length.min(ahead.wrapping_neg());
+        let uncovered = self.uncovered(Piece { start: sequence, length: old });
+        for &piece in &uncovered {
+            self.insert(piece);
+        }
+        self.scratch[0] = uncovered;
+        if old < length {
+            self.append(Piece { start: self.head, length: length - old });
         }
     }
 
@@ -412,6 +439,29 @@ mod tests {
         tracker.note(31, 1);
         let report = tracker.take_report().unwrap();
         assert_eq!((ranges(&report), report.reordered, report.repeated), (vec![(2, 1), (30, 2)], 0, 0));
+    }
+
+    #[test]
+    fn numbers_that_become_known_fill_their_place_and_are_not_late() {
+        let mut tracker = noted([10]);
+        tracker.note_unknown(11);
+        tracker.note(14, 1);
+        tracker.fill(11, 3);
+        let report = tracker.take_report().unwrap();
+        assert_eq!(
+            (ranges(&report), report.reordered, report.repeated),
+            (vec![(10, 4), (11, 0), (14, 1)], 0, 0)
+        );
+        tracker.note_unknown(15);
+        tracker.take_report();
+        tracker.fill(15, 2);
+        tracker.note(17, 1);
+        let report = tracker.take_report().unwrap();
+        assert_eq!((ranges(&report), report.reordered, report.repeated), (vec![(15, 3)], 0, 0));
+        let mut other = Tracker::new(100);
+        other.fill(100, 2);
+        other.fill(1 << 20, 2);
+        assert_eq!(ranges(&other.take_report().unwrap()), [(100, 2)]);
     }
 
     #[test]
