@@ -5,12 +5,13 @@
 //! it with the first answer), that it speaks gRPC, and that it wants calls (one that is stopping does not). Between tries
 //! [`Backoff`] waits.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use catchment_settings::Endpoint;
 use rand::seq::SliceRandom as _;
 use tonic::transport::Channel;
-use tonic::{Code, transport};
+use tonic::{Code, Status, transport};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -160,6 +161,21 @@ impl Target {
         }
     }
 
+    /// Why the first call failed. In TLS 1.3 a client speaks before the server has looked at its certificate, and the alert is
+    /// lost where the end of the connection is seen first.
+    fn refusal(&self, status: &Status) -> String {
+        let why = status_reason(status);
+        // A status that was made here, of a broken connection.
+        let is_broken = status.source().is_some();
+        if self.endpoint.is_tls() && is_broken && !why.contains("certificate") {
+            return format!(
+                "{why}: the connection ended before an answer, perhaps because the server does not take the client's \
+                 certificate (its log says)"
+            );
+        }
+        why
+    }
+
     async fn answered(&self) -> Result<Channel, String> {
         let channel = self.transport.connect().await.map_err(|error| reason(&error))?;
         let question = HealthCheckRequest { service: String::new() };
@@ -170,7 +186,7 @@ impl Target {
             Ok(_) => Ok(channel),
             // It has no health service, but it answers.
             Err(status) if status.code() == Code::Unimplemented => Ok(channel),
-            Err(status) => Err(status_reason(&status)),
+            Err(status) => Err(self.refusal(&status)),
         }
     }
 }
