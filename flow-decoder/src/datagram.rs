@@ -134,6 +134,7 @@ pub(crate) fn octets(address: &IpAddr) -> AddressOctets {
 }
 
 /// Four or sixteen octets.
+#[derive(Clone, Copy)]
 pub(crate) struct AddressOctets {
     bytes: [u8; 16],
     from: usize,

@@ -255,7 +255,7 @@ impl Decoder {
                     context.sequences.complete(key, header.sequence, records);
                 }
             }
-            Protocol::Sflow => sflow::decode(&mut context)?,
+            Protocol::Sflow => sflow::decode(&mut context, &mut self.workspace.shared)?,
         }
         Ok(context.extent)
     }

@@ -3,7 +3,7 @@
 use crate::data_set::MessageHeader;
 use crate::datagram::{Datagram, DecoderOptions, octets};
 use crate::plan::Plan;
-use crate::protobuf::{Delimiting, RecordBuffer};
+use crate::protobuf::{Delimiting, RecordBuffer, RecordWriter};
 use crate::protocol::Protocol;
 use crate::record::flow;
 
@@ -30,15 +30,22 @@ impl SharedFields {
         protocol: Protocol,
         header: &MessageHeader,
     ) {
+        self.encode(|writer| {
+            writer.uint(flow::TYPE, protocol.flow_type());
+            writer.uint(flow::SEQUENCE_NUM, u64::from(header.sequence));
+            writer.bytes(flow::SAMPLER_ADDRESS, octets(&datagram.source.ip()).as_ref());
+            writer.uint(flow::OBSERVATION_DOMAIN_ID, u64::from(header.domain));
+            writer.uint(flow::TIME_RECEIVED_NS, datagram.received_ns);
+            writer.bytes(flow::ZONE, options.zone(datagram.zone).as_bytes());
+            writer.bytes(flow::COLLECTOR_NODE, options.collector_node.as_bytes());
+        });
+    }
+
+    /// Takes what `write` writes for the fields of a datagram.
+    pub(crate) fn encode(&mut self, write: impl FnOnce(&mut RecordWriter<'_>)) {
         self.scratch.clear();
         let mut writer = self.scratch.begin();
-        writer.uint(flow::TYPE, protocol.flow_type());
-        writer.uint(flow::SEQUENCE_NUM, u64::from(header.sequence));
-        writer.bytes(flow::SAMPLER_ADDRESS, octets(&datagram.source.ip()).as_ref());
-        writer.uint(flow::OBSERVATION_DOMAIN_ID, u64::from(header.domain));
-        writer.uint(flow::TIME_RECEIVED_NS, datagram.received_ns);
-        writer.bytes(flow::ZONE, options.zone(datagram.zone).as_bytes());
-        writer.bytes(flow::COLLECTOR_NODE, options.collector_node.as_bytes());
+        write(&mut writer);
         writer.finish();
         self.bytes.clear();
         self.bytes.extend_from_slice(self.scratch.iter().next().unwrap_or_default());

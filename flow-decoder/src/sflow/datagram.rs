@@ -23,9 +23,11 @@ use crate::protobuf::RecordWriter;
 use crate::protocol::Protocol;
 use crate::record::flow;
 use crate::sequences::{Covers, SFLOW_VERSION, SampleNumbers, SequenceKey};
+use crate::shared_fields::SharedFields;
 use crate::sink::{Sink, WireSample};
 
 /// What all samples of a datagram share.
+#[derive(Clone, Copy)]
 pub(super) struct Origin<'a> {
     /// Source address of the datagram.
     pub source: AddressOctets,
@@ -39,11 +41,13 @@ pub(super) struct Origin<'a> {
     pub collector_node: &'a str,
     pub exporter_name: ExporterName,
     pub sampling: Sampling,
+    /// The fields that all flow records of the datagram share, encoded.
+    pub shared: &'a [u8],
 }
 
 impl Origin<'_> {
     /// Writes the fields that all flow records of the datagram share.
-    pub(super) fn write(&self, writer: &mut RecordWriter<'_>) {
+    fn write(&self, writer: &mut RecordWriter<'_>) {
         writer.uint(flow::TYPE, Protocol::Sflow.flow_type());
         writer.uint(flow::SEQUENCE_NUM, u64::from(self.sequence));
         let source = self.source.as_ref();
@@ -148,7 +152,10 @@ fn header<'a>(cursor: &mut Cursor<'a>) -> Result<Header<'a>, Malformed> {
 }
 
 /// Decodes one datagram. An error means that its header is of no use; damage further in is counted in the context.
-pub(crate) fn decode<S: Sink>(context: &mut Context<'_, S>) -> Result<(), Malformed> {
+pub(crate) fn decode<S: Sink>(
+    context: &mut Context<'_, S>,
+    shared: &mut SharedFields,
+) -> Result<(), Malformed> {
     let datagram = context.datagram;
     let mut cursor = Cursor::new(datagram.payload, 0);
     let header = header(&mut cursor)?;
@@ -164,7 +171,10 @@ pub(crate) fn decode<S: Sink>(context: &mut Context<'_, S>) -> Result<(), Malfor
         collector_node: &options.collector_node,
         exporter_name: options.exporter_name,
         sampling: context.treatment().sampling,
+        shared: &[],
     };
+    shared.encode(|writer| origin.write(writer));
+    let origin = Origin { shared: shared.as_bytes(), ..origin };
     let key = sequence_key(datagram, &header);
     context.sequences.note(key, header.sequence, Covers::Known(1));
     let mut numbers = SampleNumbers::of(key);

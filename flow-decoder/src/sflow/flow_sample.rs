@@ -60,7 +60,7 @@ pub(super) fn decode<S: Sink>(context: &mut Context<'_, S>, origin: &Origin<'_>,
     context.statistics.records[Stream::Flow as usize] += 1;
     let Some(batch) = context.sink.batch(Stream::Flow) else { return };
     let mut writer = batch.begin();
-    origin.write(&mut writer);
+    writer.raw(origin.shared);
     writer.uint(flow::SAMPLING_RATE, origin.sampling.of(u64::from(head.sampling_rate)));
     writer.uint(flow::IN_IF, u64::from(head.input));
     writer.uint(flow::OUT_IF, u64::from(head.output));
