@@ -12,6 +12,8 @@ use crate::exporter_store::{ScopeKey, lock};
 
 /// Templates that are asked for at a time, at most.
 const MAX_WANTED: usize = 8192;
+/// Scopes that may be queued before it is looked whether they are still there.
+const FEW: usize = 8192;
 /// How often the same template is asked for, ns.
 const ASK_AGAIN_NS: u64 = 1_000_000_000;
 
@@ -27,6 +29,8 @@ pub(crate) struct Changes {
 struct Scopes {
     queue: VecDeque<ScopeKey>,
     queued: HashSet<ScopeKey>,
+    /// How long the queue may be before those are left out that are gone.
+    sweep_at: usize,
 }
 
 #[derive(Debug, Default)]
@@ -65,19 +69,20 @@ impl Changes {
         }
     }
 
-    /// Queues a scope. Its keys are those of scopes that the store has or had; `still_there` tells them apart when there
-    /// are more than `limit`.
-    pub(crate) fn scope(&self, key: &ScopeKey, limit: usize, still_there: impl Fn(&ScopeKey) -> bool) {
+    /// Queues a scope. Its keys are those of scopes that the store has or had; `still_there` tells them apart, now and then,
+    /// so that the queue is never more than twice as long as the store has scopes.
+    pub(crate) fn scope(&self, key: &ScopeKey, still_there: impl Fn(&ScopeKey) -> bool) {
         let mut scopes = lock(&self.scopes);
         let was_empty = scopes.queue.is_empty();
         if !scopes.queued.insert(*key) {
             return;
         }
         scopes.queue.push_back(*key);
-        if scopes.queue.len() > 2 * limit {
-            let Scopes { queue, queued } = &mut *scopes;
+        if scopes.queue.len() > scopes.sweep_at.max(FEW) {
+            let Scopes { queue, queued, sweep_at } = &mut *scopes;
             queue.retain(&still_there);
             queued.retain(|key| still_there(key));
+            *sweep_at = 2 * queue.len();
         }
         drop(scopes);
         if was_empty {
@@ -170,23 +175,23 @@ mod tests {
     fn a_scope_is_queued_once_and_wakes_once() {
         let (changes, woken) = counted();
         for exporter in [1, 2, 1, 1] {
-            changes.scope(&key(exporter), 10, |_| true);
+            changes.scope(&key(exporter), |_| true);
         }
         assert_eq!(woken.load(Ordering::Relaxed), 1);
         assert_eq!(changes.take_scopes(1), [key(1)]);
         assert_eq!(changes.take_scopes(9), [key(2)]);
-        changes.scope(&key(1), 10, |_| true);
+        changes.scope(&key(1), |_| true);
         assert_eq!((woken.load(Ordering::Relaxed), changes.take_scopes(9)), (2, vec![key(1)]));
     }
 
     #[test]
     fn scopes_that_are_gone_make_room() {
         let (changes, _) = counted();
-        for exporter in 0..1000 {
-            changes.scope(&key(exporter), 10, |key| *key == self::key(0));
+        for exporter in 0..20 * FEW as u32 {
+            changes.scope(&key(exporter), |key| *key == self::key(0));
         }
-        let left = changes.take_scopes(1000);
-        assert!(left.len() <= 20 && left[0] == key(0), "{left:?}");
+        let left = changes.take_scopes(usize::MAX);
+        assert!(left.len() <= FEW + 1 && left[0] == key(0), "{}", left.len());
     }
 
     #[test]

@@ -50,8 +50,12 @@ pub struct Decoder {
 impl Decoder {
     /// A decoder that shares what it learns through `store`.
     pub fn new(store: Arc<ExporterStore>, options: DecoderOptions) -> Self {
-        let workspace =
-            Workspace { shared: SharedFields::new(), located: Located::default(), fields: Vec::new() };
+        let workspace = Workspace {
+            shared: SharedFields::new(),
+            located: Located::default(),
+            fields: Vec::new(),
+            looked_up: 0,
+        };
         Self {
             store,
             options,
@@ -169,7 +173,7 @@ impl Decoder {
         };
         let stamp = Stamp::new(clock.export_ns, received_ns);
         let message = Message { protocol, header, clock, stamp, store: &self.store };
-        let session = message.session(&mut self.sessions, &datagram);
+        let session = message.session(&mut self.sessions, &mut self.workspace, &datagram);
         session.treat_by(&self.options.overrides, self.turn);
         let before = Numbers::of(context.statistics);
         let decoded = message.decode_held(&mut context, &mut self.workspace, session, cursor, &held);
@@ -227,7 +231,7 @@ impl Decoder {
                 let (header, clock) = netflow_v9::header(&mut cursor).map_err(short)?;
                 let stamp = Stamp::new(clock.export_ns, datagram.received_ns);
                 let mut message = Message { protocol, header, clock, stamp, store: &self.store };
-                let session = message.session(&mut self.sessions, datagram);
+                let session = message.session(&mut self.sessions, &mut self.workspace, datagram);
                 session.treat_by(&self.options.overrides, self.turn);
                 message.stamp = session.observe(&self.store, &header, &clock, stamp);
                 let key = context.sequence_key(header.version, header.domain);
@@ -239,7 +243,7 @@ impl Decoder {
                 let sets = ipfix_sets(&mut context, cursor, length)?;
                 let stamp = Stamp::new(clock.export_ns, datagram.received_ns);
                 let mut message = Message { protocol, header, clock, stamp, store: &self.store };
-                let session = message.session(&mut self.sessions, datagram);
+                let session = message.session(&mut self.sessions, &mut self.workspace, datagram);
                 session.treat_by(&self.options.overrides, self.turn);
                 message.stamp = session.observe(&self.store, &header, &clock, stamp);
                 let before = Numbers::of(context.statistics);
@@ -263,7 +267,15 @@ impl Decoder {
 
 impl Message<'_> {
     /// The session of the datagram's exporter, following what the scope knows now.
-    fn session<'s>(&self, sessions: &'s mut SessionTable, datagram: &Datagram<'_>) -> &'s mut Session {
+    fn session<'s>(
+        &self,
+        sessions: &'s mut SessionTable,
+        workspace: &mut Workspace,
+        datagram: &Datagram<'_>,
+    ) -> &'s mut Session {
+        if workspace.looked_up > 0 {
+            sessions.looked_up(std::mem::take(&mut workspace.looked_up));
+        }
         let key = SessionKey::new(datagram, self.header.version, self.header.domain);
         sessions.get(key, || self.store.scope(&key.scope), datagram.received_ns)
     }

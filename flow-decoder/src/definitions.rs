@@ -15,11 +15,18 @@ use crate::layouts::Layout;
 use crate::order::Order;
 use crate::restart::{Known, is_suspect, same_boot};
 
+/// What a definition takes in memory: itself and its place in a page that may have grown in advance.
+const DEFINITION_OCTETS: usize = 64 + 32;
+/// What a page takes beside its definitions.
+const PAGE_OCTETS: usize = 100;
+
 /// Definitions by template id. Who learns one copies its page only: an exporter may have thousands.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Templates {
     pages: Vec<(u8, Arc<Page>)>,
     len: usize,
+    /// Definitions of all ids and ports.
+    definitions: usize,
 }
 
 /// Definitions by the lower half of the id, sorted by it.
@@ -103,6 +110,11 @@ impl Templates {
         self.len
     }
 
+    /// Octets of memory that they take, without their layouts.
+    pub(crate) fn octets(&self) -> usize {
+        self.definitions * DEFINITION_OCTETS + self.pages.len() * PAGE_OCTETS
+    }
+
     pub(crate) fn get(&self, id: u16) -> Option<&Definitions> {
         let [page, index] = id.to_be_bytes();
         let page = &self.pages[self.pages.binary_search_by_key(&page, |(of, _)| *of).ok()?].1;
@@ -146,10 +158,17 @@ impl Templates {
         });
         let page = Arc::make_mut(&mut self.pages[at].1);
         match page.binary_search_by_key(&index, |(of, _)| *of) {
-            Ok(at) => page[at].1.announce(definition, limit),
+            Ok(at) => {
+                let definitions = &mut page[at].1;
+                let before = definitions.all().len();
+                definitions.announce(definition, limit);
+                self.definitions += definitions.all().len();
+                self.definitions -= before;
+            }
             Err(at) => {
                 page.insert(at, (index, Definitions::One(Arc::new(definition))));
                 self.len += 1;
+                self.definitions += 1;
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! ExporterStore: (zone, exporter address, version, domain) -> Scope
-//! Scope:         ArcSwap<ScopeState>   readers keep the Arc they saw and compare one pointer a datagram
+//! Scope:         ArcSwap<ScopeState>   readers compare its version once a datagram
 //! ScopeState:    template id -> Definitions (per source port a layout), OptionsState
 //! ```
 //!
@@ -12,35 +12,33 @@
 //! - Equal layouts are one `Layout` (compared by pointer), whoever announced them.
 //! - Definitions are remembered per source port. Data of a port that announced nothing is decoded by the one layout on which
 //!   all ports agree; where they disagree it is a conflict.
-//! - Everything is bounded by [`StoreLimits`]. At a bound the least recently used exporters make room; a scope that is
-//!   full refuses new template ids and keeps those it has.
+//! - Everything is bounded by [`StoreLimits`], memory too. At a bound others make room (see `room`); a scope that is full
+//!   refuses new template ids and keeps those it has.
 //!
 //! What nodes tell each other is in `sharing`, what people ask in `listing`.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::ArcSwapOption;
 
 use crate::changes::Changes;
 use crate::datagram::ZoneId;
-use crate::definitions::{Definition, Lookup, Mark, Templates};
+use crate::definitions::{Definition, Lookup, Mark};
 use crate::error::Reason;
 use crate::layouts::{Layout, Layouts};
 use crate::options::{OptionsState, Said};
 use crate::order::Stamp;
 use crate::pending::{HeldSet, Pending, PendingCounts, PendingLimits};
 use crate::restart::is_suspect;
+use crate::room::Shard;
+use crate::scope::{Note, Scope, ScopeState, Standing};
 use crate::template::Template;
 
 /// How the store is divided, so that workers which learn at the same time seldom wait for each other.
-const SHARDS: usize = 16;
-
-/// The part of a shard's scopes that makes room at once: the oldest are found in one pass, which must not be made for each.
-const EVICTED_PART: usize = 16;
+pub(crate) const SHARDS: usize = 16;
 
 /// Whose templates: numbers mean nothing outside of this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -64,6 +62,8 @@ pub struct StoreLimits {
     pub templates: usize,
     /// Scopes, over all exporters.
     pub scopes: usize,
+    /// Octets of memory that all of it takes, but for data that waits.
+    pub bytes: usize,
     /// Source ports remembered for one template.
     pub ports_per_template: usize,
     /// Data that waits for its template.
@@ -75,7 +75,8 @@ impl Default for StoreLimits {
         Self {
             templates_per_scope: 4096,
             templates: 1_000_000,
-            scopes: 65_536,
+            scopes: 1_000_000,
+            bytes: 112 << 20,
             ports_per_template: 32,
             pending: PendingLimits::default(),
         }
@@ -85,18 +86,18 @@ impl Default for StoreLimits {
 /// Templates and options state of all exporters of a node.
 #[derive(Debug)]
 pub struct ExporterStore {
-    limits: StoreLimits,
-    shards: [Shard; SHARDS],
+    pub(crate) limits: StoreLimits,
+    pub(crate) shards: [Mutex<Shard>; SHARDS],
     layouts: Layouts,
     changes: Changes,
     pending: Pending,
     trusted: ArcSwapOption<Trusted>,
-    templates: AtomicUsize,
-    scopes_evicted: AtomicU64,
-    generation: AtomicU64,
+    pub(crate) templates: AtomicUsize,
+    /// Octets of all scopes, without layouts.
+    pub(crate) octets: AtomicUsize,
+    pub(crate) scopes_evicted: AtomicU64,
+    pub(crate) generation: AtomicU64,
 }
-
-type Shard = Mutex<HashMap<ScopeKey, Arc<Scope>>>;
 
 /// Says which exporters' templates may be shared unproven.
 struct Trusted(Box<dyn Fn(ZoneId, IpAddr) -> bool + Send + Sync>);
@@ -107,81 +108,11 @@ impl fmt::Debug for Trusted {
     }
 }
 
-/// What one scope has announced.
-#[derive(Debug)]
-pub(crate) struct Scope {
-    state: ArcSwap<ScopeState>,
-    learning: Mutex<()>,
-    /// Set when the scope has made room for another; readers then look it up again.
-    evicted: AtomicBool,
-    /// When a decoder last used it, ns since 1970; 0 where none has.
-    last_used: AtomicU64,
-}
-
-/// A snapshot of a scope.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ScopeState {
-    pub(crate) templates: Templates,
-    pub(crate) options: Arc<OptionsState>,
-}
-
 /// What learning a template did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Learned {
     Unchanged,
     Changed,
-}
-
-impl ScopeState {
-    pub(crate) fn lookup(&self, template: u16, port: u16, epoch: u32) -> Lookup<'_> {
-        self.templates.lookup(template, port, epoch)
-    }
-
-    /// What exactly this port announced.
-    pub(crate) fn announced(&self, template: u16, port: u16) -> Option<&Arc<Definition>> {
-        self.templates.get(template)?.of_port(port)
-    }
-}
-
-impl Scope {
-    fn new(last_used: u64) -> Self {
-        Self {
-            state: ArcSwap::default(),
-            learning: Mutex::default(),
-            evicted: AtomicBool::new(false),
-            last_used: AtomicU64::new(last_used),
-        }
-    }
-
-    pub(crate) fn state(&self) -> arc_swap::Guard<Arc<ScopeState>> {
-        self.state.load()
-    }
-
-    /// The state at this moment, to be kept.
-    pub(crate) fn latest(&self) -> Arc<ScopeState> {
-        self.state.load_full()
-    }
-
-    /// Held by whoever replaces the state.
-    pub(crate) fn lock(&self) -> MutexGuard<'_, ()> {
-        lock(&self.learning)
-    }
-
-    pub(crate) fn is_evicted(&self) -> bool {
-        self.evicted.load(Ordering::Relaxed)
-    }
-
-    /// Notes use; coarse, so that workers do not fight over the cache line.
-    pub(crate) fn used_at(&self, now_ns: u64) {
-        const SECOND: u64 = 1_000_000_000;
-        if now_ns > self.last_used_ns().saturating_add(SECOND) {
-            self.last_used.store(now_ns, Ordering::Relaxed);
-        }
-    }
-
-    pub(crate) fn last_used_ns(&self) -> u64 {
-        self.last_used.load(Ordering::Relaxed)
-    }
 }
 
 impl ExporterStore {
@@ -195,6 +126,7 @@ impl ExporterStore {
             pending: Pending::new(limits.pending),
             trusted: ArcSwapOption::empty(),
             templates: AtomicUsize::new(0),
+            octets: AtomicUsize::new(0),
             scopes_evicted: AtomicU64::new(0),
             generation: AtomicU64::new(0),
         }
@@ -208,6 +140,11 @@ impl ExporterStore {
     /// Scopes known.
     pub fn scopes(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
+    }
+
+    /// Octets of memory that scopes and layouts take.
+    pub fn bytes(&self) -> usize {
+        self.octets.load(Ordering::Relaxed) + self.layouts.octets()
     }
 
     /// Scopes that had to make room for others since the store was made.
@@ -273,6 +210,11 @@ impl ExporterStore {
         &self.changes
     }
 
+    /// Whether anything is known of a scope.
+    pub fn knows(&self, key: &ScopeKey) -> bool {
+        lock(self.shard(key)).get(key).is_some()
+    }
+
     /// The scope, where anything is known of it.
     pub(crate) fn scope(&self, key: &ScopeKey) -> Option<Arc<Scope>> {
         lock(self.shard(key)).get(key).cloned()
@@ -280,39 +222,38 @@ impl ExporterStore {
 
     /// The scope, made where nothing was known of it.
     pub(crate) fn scope_or_new(&self, key: &ScopeKey, now_ns: u64) -> Arc<Scope> {
+        if let Some(scope) = self.scope(key) {
+            return scope;
+        }
+        self.make_room(key, Standing::Established);
         let mut shard = lock(self.shard(key));
-        if let Some(scope) = shard.get(key) {
-            return scope.clone();
-        }
-        if shard.len() >= self.scopes_per_shard() {
-            self.evict(&mut shard, key);
-        }
-        let scope = Arc::new(Scope::new(now_ns));
-        shard.insert(*key, scope.clone());
-        scope
+        self.make_place(&mut shard, key, Standing::Established);
+        self.place(&mut shard, key, || Scope::heard(now_ns))
     }
 
-    /// The scope, made where nothing was known of it and there is room without anybody's leaving.
-    pub(crate) fn scope_for_import(&self, key: &ScopeKey) -> Option<Arc<Scope>> {
+    /// The scope, made where nothing was known of it and there is room when those have left that stand no higher than `most`.
+    pub(crate) fn scope_for_import(&self, key: &ScopeKey, most: Standing) -> Option<Arc<Scope>> {
+        self.make_room(key, most);
         let mut shard = lock(self.shard(key));
         if let Some(scope) = shard.get(key) {
             return Some(scope.clone());
         }
-        (shard.len() < self.scopes_per_shard()).then(|| {
-            let scope = Arc::new(Scope::new(0));
-            shard.insert(*key, scope.clone());
-            scope
-        })
+        let room = !self.is_full() && self.make_place(&mut shard, key, most);
+        room.then(|| self.place(&mut shard, key, Scope::told))
     }
 
-    fn scopes_per_shard(&self) -> usize {
-        self.limits.scopes.div_ceil(SHARDS).max(1)
+    fn place(&self, shard: &mut Shard, key: &ScopeKey, new: impl FnOnce() -> Scope) -> Arc<Scope> {
+        shard.get_or_insert(key, || {
+            let scope = new();
+            self.octets.fetch_add(scope.state().octets(), Ordering::Relaxed);
+            scope
+        })
     }
 
     /// Calls `visit` for every scope's key.
     pub(crate) fn each_key(&self, mut visit: impl FnMut(&ScopeKey)) {
         for shard in &self.shards {
-            lock(shard).keys().for_each(&mut visit);
+            lock(shard).iter().for_each(|(key, _)| visit(key));
         }
     }
 
@@ -338,10 +279,13 @@ impl ExporterStore {
         template: &Arc<Template>,
         stamp: &Stamp,
     ) -> Result<Learned, Reason> {
-        if self.templates() >= self.limits.templates && scope.state.load().templates.get(id).is_none() {
-            self.make_room(key);
+        if self.bytes() >= self.limits.bytes || self.is_full() && scope.state().templates.get(id).is_none() {
+            self.make_room(key, Standing::Established);
         }
         let trusted = self.trusts(key);
+        if trusted {
+            scope.note(Note::Told);
+        }
         let learning = scope.lock();
         let current = scope.latest();
         let mut order = stamp.order();
@@ -361,7 +305,9 @@ impl ExporterStore {
             }
             order = order.after(&known.order);
         }
-        let full = scope.is_evicted() || current.templates.len() >= self.limits.templates_per_scope;
+        let full = scope.is_evicted()
+            || current.templates.len() >= self.limits.templates_per_scope
+            || self.is_full();
         if full && current.templates.get(id).is_none() {
             return Err(Reason::TemplateLimit);
         }
@@ -373,7 +319,7 @@ impl ExporterStore {
         let (shareable, changed) = (definition.is(Mark::Proven), same_layout.is_none());
         let mut next = ScopeState::clone(&current);
         next.templates.announce(id, definition, self.limits.ports_per_template);
-        self.publish(scope, current.templates.len(), next);
+        self.publish(scope, &current, next);
         drop(learning);
         self.pending.wake(key, id);
         if shareable {
@@ -384,6 +330,7 @@ impl ExporterStore {
 
     /// Notes that data has decoded by a layout: its definitions may be shared from now on.
     pub(crate) fn proven(&self, key: &ScopeKey, scope: &Scope, id: u16, layout: &Arc<Layout>) {
+        scope.note(Note::Proven);
         let state = scope.latest();
         let Some(definitions) = state.templates.get(id) else { return };
         let of_layout = definitions.all().iter().filter(|known| Arc::ptr_eq(&known.layout, layout));
@@ -398,20 +345,22 @@ impl ExporterStore {
         let current = scope.latest();
         let mut next = ScopeState::clone(&current);
         Arc::make_mut(&mut next.options).apply_all(news, said);
-        self.publish(scope, current.templates.len(), next);
+        self.publish(scope, &current, next);
         drop(learning);
         self.changed(key);
     }
 
     /// Puts a scope among the changes that others are told of. Not under the scope's lock: it may wait for a shard.
     pub(crate) fn changed(&self, key: &ScopeKey) {
-        self.changes.scope(key, self.limits.scopes, |key| lock(self.shard(key)).contains_key(key));
+        self.changes.scope(key, |key| self.knows(key));
     }
 
-    /// Replaces the state of a scope, which had so many templates, under its lock.
-    pub(crate) fn publish(&self, scope: &Scope, templates_before: usize, next: ScopeState) {
-        self.templates.fetch_add(next.templates.len() - templates_before, Ordering::Relaxed);
-        scope.state.store(Arc::new(next));
+    /// Replaces the state of a scope, under its lock.
+    pub(crate) fn publish(&self, scope: &Scope, before: &ScopeState, next: ScopeState) {
+        let grown = |now: usize, before: usize| now.wrapping_sub(before);
+        self.templates.fetch_add(grown(next.templates.len(), before.templates.len()), Ordering::Relaxed);
+        self.octets.fetch_add(grown(next.octets(), before.octets()), Ordering::Relaxed);
+        scope.put(next);
         self.generation.fetch_add(1, Ordering::Relaxed);
     }
 
@@ -419,53 +368,20 @@ impl ExporterStore {
         self.trusted.load().as_ref().is_some_and(|trusted| trusted.0(key.zone, key.exporter))
     }
 
-    fn shard(&self, key: &ScopeKey) -> &Shard {
-        let octets = match key.exporter {
-            IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-            IpAddr::V6(v6) => v6.octets(),
-        };
-        let mixed =
-            octets.iter().fold(key.domain as usize, |sum, &byte| sum.wrapping_mul(31) ^ usize::from(byte));
-        &self.shards[(mixed ^ mixed >> 4) % SHARDS]
-    }
-
-    /// Takes out scopes where the least recently used one is, but never `keep`.
-    fn make_room(&self, keep: &ScopeKey) {
-        let oldest = |shard: &Mutex<HashMap<_, _>>| ages(&lock(shard), keep).map(|(used, _)| used).min();
-        let shards = self.shards.iter().filter_map(|shard| Some((oldest(shard)?, shard)));
-        if let Some((_, shard)) = shards.min_by_key(|(used, _)| *used) {
-            self.evict(&mut lock(shard), keep);
-        }
-    }
-
-    /// Takes out the least recently used part of a shard, but never `keep`.
-    fn evict(&self, shard: &mut HashMap<ScopeKey, Arc<Scope>>, keep: &ScopeKey) {
-        let mut ages: Vec<_> = ages(shard, keep).collect();
-        let count = ages.len().div_ceil(EVICTED_PART);
-        if count < ages.len() {
-            ages.select_nth_unstable_by_key(count, |(used, _)| *used);
-        }
-        for (_, key) in &ages[..count] {
-            self.forget(shard, key);
-        }
-    }
-
-    fn forget(&self, shard: &mut HashMap<ScopeKey, Arc<Scope>>, key: &ScopeKey) {
-        let Some(scope) = shard.remove(key) else { return };
-        // Under the scope's lock, so that a worker which learns a template at this moment either counts it before or
-        // sees that the scope is gone.
-        let _learning = scope.lock();
-        scope.evicted.store(true, Ordering::Relaxed);
-        self.templates.fetch_sub(scope.state.load().templates.len(), Ordering::Relaxed);
-        self.scopes_evicted.fetch_add(1, Ordering::Relaxed);
-        self.generation.fetch_add(1, Ordering::Relaxed);
+    fn shard(&self, key: &ScopeKey) -> &Mutex<Shard> {
+        &self.shards[shard_of(key)]
     }
 }
 
-/// When each scope but `keep` was last used.
-fn ages(shard: &HashMap<ScopeKey, Arc<Scope>>, keep: &ScopeKey) -> impl Iterator<Item = (u64, ScopeKey)> {
-    let others = shard.iter().filter(move |(key, _)| *key != keep);
-    others.map(|(key, scope)| (scope.last_used_ns(), *key))
+/// Which shard a scope is in.
+pub(crate) fn shard_of(key: &ScopeKey) -> usize {
+    let octets = match key.exporter {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    };
+    let mixed =
+        octets.iter().fold(key.domain as usize, |sum, &byte| sum.wrapping_mul(31) ^ usize::from(byte));
+    (mixed ^ mixed >> 4) % SHARDS
 }
 
 /// A lock whose holder may have panicked: what it guards is replaced whole, never left half-changed.
@@ -499,10 +415,11 @@ mod tests {
             panic!("not found")
         };
         assert!(Arc::ptr_eq(&a.layout, &b.layout));
-        for length in 1..1000 {
-            drop(store.layouts.intern(&layout(length)));
-        }
-        assert!(store.layouts.len() < 200);
+        let octets = store.bytes();
+        let others: Vec<_> = (100..1000).map(|length| store.layouts.intern(&layout(length))).collect();
+        assert!(store.layouts.len() == 901 && store.bytes() > octets + 900 * 100);
+        drop(others);
+        assert_eq!((store.layouts.len(), store.bytes()), (1, octets));
     }
 
     #[test]
@@ -518,58 +435,5 @@ mod tests {
             matches!(scope.state().lookup(256, 7, 0), Lookup::Found(known) if *known.layout.template() == layout(4))
         );
         assert!(matches!(scope.state().lookup(257, 7, 0), Lookup::Unknown));
-    }
-
-    #[test]
-    fn everything_is_bounded() {
-        let limits = StoreLimits {
-            templates_per_scope: 3,
-            templates: 20,
-            scopes: 32,
-            ports_per_template: 2,
-            ..StoreLimits::default()
-        };
-        let store = ExporterStore::new(limits);
-        let scope = store.scope_or_new(&key(1), 0);
-        for id in 256..259 {
-            assert_eq!(
-                store.learn_template(&key(1), &scope, 7, id, &layout(4), &Stamp::default()),
-                Ok(Learned::Changed)
-            );
-        }
-        assert_eq!(
-            store.learn_template(&key(1), &scope, 7, 259, &layout(4), &Stamp::default()),
-            Err(Reason::TemplateLimit)
-        );
-        assert_eq!(
-            store.learn_template(&key(1), &scope, 7, 256, &layout(5), &Stamp::default()),
-            Ok(Learned::Changed),
-            "known ids may change"
-        );
-        for port in 0..100 {
-            store.learn_template(&key(1), &scope, port, 256, &layout(4), &Stamp::default()).unwrap();
-        }
-        assert_eq!(scope.state().templates.get(256).unwrap().all().len(), 2);
-        for exporter in 0..1000 {
-            let scope = store.scope_or_new(&key(exporter), u64::from(exporter));
-            store.learn_template(&key(exporter), &scope, 7, 256, &layout(4), &Stamp::default()).unwrap();
-        }
-        assert!(store.scopes() <= 32);
-        assert!(store.templates() <= 20);
-        assert!(scope.is_evicted());
-    }
-    #[test]
-    fn a_full_store_forgets_who_was_used_least_recently_and_only_for_new_ids() {
-        let store = ExporterStore::new(StoreLimits { templates: 100, ..StoreLimits::default() });
-        for exporter in 0..100 {
-            let scope = store.scope_or_new(&key(exporter), u64::from(exporter));
-            store.learn_template(&key(exporter), &scope, 7, 256, &layout(4), &Stamp::default()).unwrap();
-        }
-        let (latest, scope) = (key(99), store.scope(&key(99)).unwrap());
-        store.learn_template(&latest, &scope, 8, 256, &layout(4), &Stamp::default()).unwrap();
-        assert_eq!(store.scopes_evicted(), 0, "a known id needs no room");
-        store.learn_template(&latest, &scope, 7, 257, &layout(4), &Stamp::default()).unwrap();
-        assert_eq!((store.scopes_evicted(), store.templates()), (1, 100));
-        assert!(store.scope(&key(0)).is_none());
     }
 }

@@ -1,21 +1,26 @@
 //! Layouts by content: equal ones are one [`Layout`], whoever announced them, and are compiled when data first needs it.
 //!
 //! A node that is told of 200,000 templates decodes by few of them, so a layout is its fields and nothing more until then.
+//! Whoever drops a layout last takes it out of the table, so the octets that are counted are those that are held.
 
-use std::borrow::Borrow;
-use std::collections::HashSet;
-use std::hash::{Hash, Hasher};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::collections::HashMap;
+use std::ptr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
 use crate::exporter_store::lock;
 use crate::plan::Plan;
 use crate::template::Template;
+
+/// What a layout takes beside its fields: itself, its template, its place in the table, what the allocator adds.
+const OCTETS: usize = 180;
 
 /// A template's layout and, once data has come by it, its plan.
 #[derive(Debug)]
 pub(crate) struct Layout {
     template: Arc<Template>,
     plan: OnceLock<Arc<Plan>>,
+    table: Arc<Table>,
 }
 
 impl Layout {
@@ -25,63 +30,64 @@ impl Layout {
 
     /// The plan, compiled at the first call.
     pub(crate) fn plan(&self) -> &Arc<Plan> {
-        self.plan.get_or_init(|| Arc::new(Plan::compile(self.template.clone())))
+        self.plan.get_or_init(|| {
+            let plan = Arc::new(Plan::compile(self.template.clone()));
+            self.table.octets.fetch_add(plan.octets(), Ordering::Relaxed);
+            plan
+        })
+    }
+
+    fn octets(&self) -> usize {
+        let plan = self.plan.get().map_or(0, |plan| plan.octets());
+        OCTETS + size_of_val(self.template.fields()) + plan
     }
 }
 
-/// All layouts in use. Those that nobody uses any more go when the number has grown by a quarter.
+impl Drop for Layout {
+    fn drop(&mut self) {
+        self.table.octets.fetch_sub(self.octets(), Ordering::Relaxed);
+        let mut by_content = lock(&self.table.by_content);
+        // Meanwhile somebody may have announced it again: then its place is another layout's.
+        let is_own = |known: &Weak<Self>| ptr::eq(known.as_ptr(), self);
+        if by_content.get(&*self.template).is_some_and(is_own) {
+            by_content.remove(&*self.template);
+        }
+    }
+}
+
+/// All layouts in use.
 #[derive(Debug, Default)]
-pub(crate) struct Layouts(Mutex<Known>);
+pub(crate) struct Layouts(Arc<Table>);
 
 #[derive(Debug, Default)]
-struct Known {
-    by_content: HashSet<ByContent>,
-    sweep_at: usize,
+struct Table {
+    /// No layout may be dropped under this lock.
+    by_content: Mutex<HashMap<Arc<Template>, Weak<Layout>>>,
+    octets: AtomicUsize,
 }
-
-/// A layout that is found by its template.
-#[derive(Debug)]
-struct ByContent(Arc<Layout>);
-
-impl Borrow<Template> for ByContent {
-    fn borrow(&self) -> &Template {
-        &self.0.template
-    }
-}
-
-impl Hash for ByContent {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.template.hash(state);
-    }
-}
-
-impl PartialEq for ByContent {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.template == other.0.template
-    }
-}
-
-impl Eq for ByContent {}
 
 impl Layouts {
     /// The one layout that equals `template`.
     pub(crate) fn intern(&self, template: &Arc<Template>) -> Arc<Layout> {
-        let mut known = lock(&self.0);
-        if let Some(ByContent(layout)) = known.by_content.get(&**template) {
-            return layout.clone();
+        let mut by_content = lock(&self.0.by_content);
+        if let Some(layout) = by_content.get(&**template).and_then(Weak::upgrade) {
+            return layout;
         }
-        if known.by_content.len() >= known.sweep_at {
-            known.by_content.retain(|ByContent(layout)| Arc::strong_count(layout) > 1);
-            known.sweep_at = known.by_content.len() + known.by_content.len() / 4 + 64;
-        }
-        let layout = Arc::new(Layout { template: template.clone(), plan: OnceLock::new() });
-        known.by_content.insert(ByContent(layout.clone()));
+        let (template, table) = (template.clone(), self.0.clone());
+        let layout = Arc::new(Layout { template: template.clone(), plan: OnceLock::new(), table });
+        self.0.octets.fetch_add(layout.octets(), Ordering::Relaxed);
+        by_content.insert(template, Arc::downgrade(&layout));
         layout
+    }
+
+    /// Octets of memory that they take, plans included.
+    pub(crate) fn octets(&self) -> usize {
+        self.0.octets.load(Ordering::Relaxed)
     }
 
     /// Distinct layouts that are remembered.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        lock(&self.0).by_content.len()
+        lock(&self.0.by_content).len()
     }
 }

@@ -43,6 +43,8 @@ pub mod protocol;
 pub mod record;
 mod record_field;
 mod restart;
+mod room;
+mod scope;
 mod sequences;
 mod session;
 mod session_table;

@@ -5,13 +5,17 @@
 //! whole domain.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use crate::elements::unsigned;
 use crate::sink::WireRecord;
 
 /// Selectors kept for one domain; beyond it new ones are ignored.
 const MAX_SELECTORS: usize = 1024;
+
+/// What options state takes in memory where there is any, and a selector of it, in a table that may be half empty.
+const OCTETS: usize = 160;
+const SELECTOR_OCTETS: usize = 60;
 
 /// A value and when it was learnt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -60,7 +64,7 @@ impl Learnt {
 }
 
 /// Exporter state of one observation domain.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OptionsState {
     /// Sampling rate that holds where no selector says otherwise.
     domain_rate: Learnt,
@@ -70,7 +74,32 @@ pub(crate) struct OptionsState {
     boot_ms: Learnt,
 }
 
+/// Most scopes have none, and share this.
+static NOTHING: LazyLock<Arc<OptionsState>> = LazyLock::new(|| {
+    let (domain_rate, boot_ms) = (Learnt::default(), Learnt::default());
+    Arc::new(OptionsState { domain_rate, selector_rates: Arc::default(), boot_ms })
+});
+
+impl Default for OptionsState {
+    fn default() -> Self {
+        Self::clone(&NOTHING)
+    }
+}
+
 impl OptionsState {
+    /// What is known before anything was said.
+    pub(crate) fn nothing() -> Arc<Self> {
+        NOTHING.clone()
+    }
+
+    /// Octets of memory that it takes.
+    pub(crate) fn octets(&self) -> usize {
+        match self.selector_rates.len() {
+            0 if self.domain_rate.value == 0 && self.boot_ms.value == 0 => 0,
+            rates => OCTETS + rates * SELECTOR_OCTETS,
+        }
+    }
+
     /// Rate that holds for the whole domain; 0 where none was announced.
     pub(crate) fn domain_rate(&self) -> u64 {
         self.domain_rate.value

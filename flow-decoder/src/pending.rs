@@ -134,7 +134,7 @@ pub(crate) struct Pending {
 struct Sets {
     arrivals: u64,
     items: BTreeMap<u64, HeldSet>,
-    waiting: HashMap<WaitsFor, BTreeSet<u64>>,
+    waiting: BTreeMap<WaitsFor, BTreeSet<u64>>,
     exporters: HashMap<Exporter, Share>,
     by_size: BTreeSet<(usize, Exporter)>,
     bytes: usize,
@@ -280,6 +280,11 @@ impl Pending {
     /// Whether [`Self::next`] may have something.
     pub(crate) fn has_ready(&self) -> bool {
         self.ready.load(Ordering::Relaxed)
+    }
+
+    /// Whether anything waits for a template of this scope.
+    pub(crate) fn waits_for(&self, scope: &ScopeKey) -> bool {
+        !self.is_empty() && lock(&self.sets).waiting.range((*scope, 0)..=(*scope, u16::MAX)).next().is_some()
     }
 
     /// Whether anything waits.

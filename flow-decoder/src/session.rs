@@ -1,4 +1,6 @@
-//! One decoder's view of one exporter port: the scope's snapshot, and the plans it has looked up there.
+//! One decoder's view of one exporter port: the plans it has looked up in the scope, and where its counters stood.
+//!
+//! It holds no snapshot of the scope: memory that the store gives up must not stay here.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,7 +9,7 @@ use crate::clock::Clock;
 use crate::data_set::MessageHeader;
 use crate::definitions::{Lookup, Mark};
 use crate::error::Reason;
-use crate::exporter_store::{ExporterStore, Learned, Scope, ScopeKey, ScopeState};
+use crate::exporter_store::{ExporterStore, Learned, ScopeKey};
 use crate::layouts::Layout;
 use crate::options::{Meaning, OptionsState, Said};
 use crate::order::Stamp;
@@ -15,6 +17,7 @@ use crate::overrides::{Overrides, Sampling, Treatment};
 use crate::pending::HeldSet;
 use crate::plan::Plan;
 use crate::restart::{Restarts, is_suspect, same_boot};
+use crate::scope::{Scope, ScopeState};
 use crate::template::{FieldSpecifier, Template, TemplateKind};
 
 /// Who sends: a scope and a source port.
@@ -39,8 +42,11 @@ impl SessionKey {
 pub(crate) struct Session {
     key: SessionKey,
     scope: Option<Arc<Scope>>,
-    state: Arc<ScopeState>,
-    /// Plans looked up in `state`, by template id, so that a data set costs no hashing.
+    /// Which state of the scope was looked at last.
+    version: u64,
+    /// What options data has said in it.
+    options: Arc<OptionsState>,
+    /// Plans looked up in it, by template id, so that a data set costs no hashing.
     resolved: Vec<Known>,
     /// How the exporter's records are made, as of this turn of the settings; 0: not looked up yet.
     treatment: Treatment,
@@ -71,7 +77,8 @@ impl Session {
         Self {
             key,
             scope: None,
-            state: Arc::default(),
+            version: 0,
+            options: OptionsState::nothing(),
             resolved: Vec::new(),
             treatment: Treatment::default(),
             turn: 0,
@@ -86,9 +93,7 @@ impl Session {
             return;
         }
         self.scope = scope;
-        self.state = Arc::default();
-        self.resolved.clear();
-        self.follow();
+        self.look();
     }
 
     pub(crate) fn is_known(&self) -> bool {
@@ -115,8 +120,17 @@ impl Session {
         self.treatment.sampling
     }
 
-    pub(crate) fn state(&self) -> &ScopeState {
-        &self.state
+    /// What options data has said.
+    pub(crate) fn options(&self) -> &OptionsState {
+        &self.options
+    }
+
+    /// Gives up the plans of a scope that is gone; says how many others there are.
+    pub(crate) fn forget_plans(&mut self) -> usize {
+        if !self.is_known() {
+            self.resolved = Vec::new();
+        }
+        self.resolved.len()
     }
 
     pub(crate) fn plan(&self, at: usize) -> &Plan {
@@ -133,8 +147,9 @@ impl Session {
         mut stamp: Stamp,
     ) -> Stamp {
         let before = self.restarts.epoch();
-        let (state, port) = (&self.state, self.key.port);
-        self.restarts.observe(header, clock.origin, &stamp, || state.templates.known_of(port));
+        let (scope, port) = (&self.scope, self.key.port);
+        let known = || scope.as_ref()?.state().templates.known_of(port);
+        self.restarts.observe(header, clock.origin, &stamp, known);
         stamp.epoch = self.restarts.epoch();
         if stamp.epoch != before {
             self.resolved.clear();
@@ -153,11 +168,12 @@ impl Session {
         }
         let mut unsure = std::mem::take(&mut self.unsure);
         for id in unsure.drain(..) {
-            let Some(known) = self.state.announced(id, self.key.port) else { continue };
-            let template = known.layout.template().clone();
-            if let Some(scope) = &self.scope
+            let Some(scope) = &self.scope else { continue };
+            let known = scope.state().announced(id, self.key.port).cloned();
+            if let Some(known) = known
                 && is_suspect(known.order.epoch, stamp.epoch)
             {
+                let template = known.layout.template().clone();
                 // Known ids are not refused.
                 let _ = store.learn_template(&self.key.scope, scope, self.key.port, id, &template, stamp);
             }
@@ -182,22 +198,36 @@ impl Session {
 
     /// Takes over the scope's latest state.
     pub(crate) fn follow(&mut self) {
-        let Some(scope) = &self.scope else { return };
-        let latest = scope.state();
-        if !Arc::ptr_eq(&latest, &self.state) {
-            self.state = arc_swap::Guard::into_inner(latest);
-            self.resolved.clear();
+        if let Some(scope) = &self.scope
+            && scope.version() != self.version
+        {
+            self.look();
         }
     }
 
-    /// The plan of a data set.
-    pub(crate) fn resolve(&mut self, set: u16) -> Resolved {
+    /// Looks at the scope anew.
+    fn look(&mut self) {
+        self.resolved.clear();
+        match &self.scope {
+            Some(scope) => {
+                // The version first: at worst the same state is looked at again.
+                self.version = scope.version();
+                self.options = scope.state().options.clone();
+            }
+            None => self.options = OptionsState::nothing(),
+        }
+    }
+
+    /// The plan of a data set; `looked_up` counts plans that were not known in the session.
+    pub(crate) fn resolve(&mut self, set: u16, looked_up: &mut usize) -> Resolved {
         let at = match self.resolved.binary_search_by_key(&set, |known| known.id) {
             Ok(at) => return Resolved::At(at),
             Err(at) => at,
         };
-        match self.state.lookup(set, self.key.port, self.restarts.epoch()) {
+        let Some(scope) = &self.scope else { return Resolved::Waits(Reason::NoTemplate) };
+        match scope.state().lookup(set, self.key.port, self.restarts.epoch()) {
             Lookup::Found(definition) => {
+                *looked_up += 1;
                 let layout = definition.layout.clone();
                 let proven = definition.is(Mark::Proven);
                 let plan = match &self.treatment.rules {
@@ -259,7 +289,8 @@ impl Session {
         kind: TemplateKind,
         fields: &[FieldSpecifier],
     ) -> Result<Learned, Reason> {
-        if let Some(definition) = self.state.announced(id, self.key.port)
+        let state = self.scope.as_ref().map(|scope| scope.state());
+        if let Some(definition) = state.as_ref().and_then(|state| state.announced(id, self.key.port))
             && definition.layout.template().kind() == kind
             && definition.layout.template().fields() == fields
             && !is_suspect(definition.order.epoch, stamp.epoch)
@@ -285,7 +316,7 @@ impl Session {
     /// Adds to `news` what an options record says, from the first on that says something new. They are learnt together, so
     /// that a set of records which contradict each other costs no more than one.
     pub(crate) fn note(&self, news: &mut Option<OptionsState>, meaning: &Meaning, stamp: &Stamp) {
-        if news.is_some() || !self.state.options.knows(meaning) {
+        if news.is_some() || !self.options.knows(meaning) {
             news.get_or_insert_default().apply(meaning, stamp.time);
         }
     }

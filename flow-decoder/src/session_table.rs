@@ -7,18 +7,26 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use crate::exporter_store::Scope;
+use crate::scope::Scope;
 use crate::session::{Session, SessionKey};
 
-/// Sessions of one generation. They save look-ups in the store and remember where an exporter's counters stood; what goes is
-/// made again from the store.
-const GENERATION: usize = 16_384;
+/// Sessions of one generation: what a hash table of 8,192 places takes. They save look-ups in the store and remember where
+/// an exporter's counters stood; what goes is made again from the store.
+const GENERATION: usize = 7_168;
+
+/// Plans that sessions may have looked up before those are given up whose scopes are gone: a template that the store has
+/// forgotten, and its plan, would stay in memory else.
+const PLANS: usize = 16_384;
 
 /// The table.
 #[derive(Debug, Default)]
 pub(crate) struct SessionTable {
     young: HashMap<SessionKey, Session>,
     old: HashMap<SessionKey, Session>,
+    /// Plans that were looked up since they were last counted, and those that were there then.
+    plans: usize,
+    /// How many there may be until they are counted.
+    count_at: usize,
 }
 
 impl SessionTable {
@@ -46,6 +54,16 @@ impl SessionTable {
         }
         session.used_at(now_ns);
         session
+    }
+
+    /// Notes that plans were looked up, and gives up those of scopes that are gone when there are many.
+    pub(crate) fn looked_up(&mut self, plans: usize) {
+        self.plans += plans;
+        if self.plans > self.count_at.max(PLANS) {
+            let sessions = self.young.values_mut().chain(self.old.values_mut());
+            self.plans = sessions.map(Session::forget_plans).sum();
+            self.count_at = 2 * self.plans;
+        }
     }
 
     #[cfg(test)]

@@ -45,6 +45,8 @@ pub(crate) struct Workspace {
     pub(crate) shared: SharedFields,
     pub(crate) located: Located,
     pub(crate) fields: Vec<FieldSpecifier>,
+    /// Plans that sessions have looked up in the store, until the table of sessions is told.
+    pub(crate) looked_up: usize,
 }
 
 /// A message's header, and who sent it.
@@ -188,7 +190,7 @@ impl Message<'_> {
         set: &DataSet<'_>,
         path: Path,
     ) {
-        match session.resolve(set.id) {
+        match session.resolve(set.id, &mut workspace.looked_up) {
             Resolved::At(at) => self.records(context, workspace, session, (set, at), None, path),
             Resolved::Waits(reason) => self.wait(context, session, set, reason, path),
         }
@@ -217,7 +219,7 @@ impl Message<'_> {
             return context.set_rejected(Malformed::at(reason, set.body.offset()), path);
         }
         let payload = [&datagram.payload[..header_len], &datagram.payload[start..end]].concat();
-        let options = &session.state().options;
+        let options = session.options();
         let message = (self.protocol == Protocol::Ipfix).then(|| {
             let message = context.held.get_or_insert_with(|| Arc::new(HeldMessage::new()));
             message.waits();
@@ -271,7 +273,7 @@ impl Message<'_> {
         cursor: &mut Cursor<'_>,
         held: &HeldSet,
     ) -> bool {
-        let Resolved::At(at) = session.resolve(held.template) else { return false };
+        let Resolved::At(at) = session.resolve(held.template, &mut workspace.looked_up) else { return false };
         workspace.shared.begin(context.datagram, context.options, self.protocol, &self.header);
         let (start, path) = (cursor.offset(), Path { set: Some(held.set), ..Path::default() });
         let length = cursor.u16().and_then(|_| cursor.u16());
@@ -283,7 +285,7 @@ impl Message<'_> {
         let cut = present + SET_HEADER < usize::from(length);
         let cut = cut.then_some(Malformed::at(Reason::SetLength, start + 2));
         let set = DataSet { id: held.template, body, cut };
-        let then = session.state().options.as_it_was(held.rate, held.boot_ms);
+        let then = session.options().as_it_was(held.rate, held.boot_ms);
         self.records(context, workspace, session, (&set, at), Some(&then), path);
         true
     }
@@ -301,7 +303,7 @@ impl Message<'_> {
     ) {
         path.template = Some(set.id);
         let (plan, sampling) = (session.plan(at), session.sampling());
-        let mut options = then.unwrap_or(&session.state().options);
+        let mut options = then.unwrap_or(session.options());
         let filled_in;
         if let Sampling::Default(rate) = sampling
             && options.domain_rate() == 0

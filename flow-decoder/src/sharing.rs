@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use crate::definitions::{Definition, Definitions, Mark, Templates};
 use crate::error::Reason;
-use crate::exporter_store::{ExporterStore, Scope, ScopeKey, ScopeState};
+use crate::exporter_store::{ExporterStore, ScopeKey};
 use crate::options::SharedOptions;
 use crate::order::{Order, seconds};
+use crate::scope::{Note, Scope, ScopeState, Standing};
 use crate::template::{Template, TemplateKind, VARIABLE};
 
 /// How far in the future an order may lie: nodes' clocks differ, and headers are believed within five minutes.
@@ -159,8 +160,10 @@ impl ExporterStore {
             return imported;
         }
         // A scope may make room for another between look-up and lock: the second time it is a new one.
+        // Nothing that is in use here makes room; what others told of and nobody uses does where data waits.
+        let most = if self.pending().waits_for(key) { Standing::Told } else { Standing::Proven };
         let merged = (0..2).any(|_| {
-            self.scope_for_import(key).is_some_and(|scope| {
+            self.scope_for_import(key, most).is_some_and(|scope| {
                 self.merge(&scope, &definitions, options_usable.then_some(&options), &mut imported)
             })
         });
@@ -189,8 +192,9 @@ impl ExporterStore {
         if scope.is_evicted() {
             return false;
         }
-        let mut next = ScopeState::clone(&scope.latest());
-        let before = next.templates.len();
+        scope.note(Note::Told);
+        let before = scope.latest();
+        let mut next = ScopeState::clone(&before);
         let mut publish = false;
         for definition in definitions {
             publish |= self.merge_definition(&mut next.templates, definition, imported);
@@ -201,7 +205,7 @@ impl ExporterStore {
         }
         if publish {
             next.templates.shrink();
-            self.publish(scope, before, next);
+            self.publish(scope, &before, next);
         }
         imported.conflicts.sort_unstable();
         imported.conflicts.dedup();
@@ -264,9 +268,7 @@ impl ExporterStore {
                         ports.all().len() >= limits.ports_per_template
                             && ports.all().first().is_some_and(|first| first.is(Mark::Received))
                     }
-                    None => {
-                        templates.len() >= limits.templates_per_scope || self.templates() >= limits.templates
-                    }
+                    None => templates.len() >= limits.templates_per_scope || self.is_full(),
                 };
                 if full {
                     imported.refused.push((*id, Refused::Full));

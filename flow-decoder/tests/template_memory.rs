@@ -53,6 +53,9 @@ fn import(layouts: u32) -> (isize, Duration) {
         assert_eq!((imported.changed, imported.refused.len()), (20, 0));
     }
     assert_eq!(store.templates(), TEMPLATES as usize);
+    let (held, bound) = (counting::held() - before, store.bytes() as isize);
+    println!("{} MiB by the store's own count", bound / MIB);
+    assert!(bound * 3 / 4 < held && held < bound * 5 / 4, "{held} octets, but the store counts {bound}");
     (counting::held() - before, took)
 }
 

@@ -73,6 +73,26 @@ impl Plan {
         &self.template
     }
 
+    /// Octets of memory that it takes, without the template.
+    pub(crate) fn octets(&self) -> usize {
+        // What the allocator adds to each part.
+        const PART: usize = 16;
+        let steps = |steps: &[Step]| PART + size_of_val(steps);
+        size_of::<Self>()
+            + PART
+            + PART
+            + size_of_val(&*self.fixed)
+            + steps(&self.steps)
+            + PART
+            + size_of_val(&*self.choices)
+            + self.choices.iter().map(|choice| steps(choice)).sum::<usize>()
+            + steps(&self.mpls_labels)
+            + PART
+            + self.constants.len()
+            + PART
+            + size_of_val(&*self.sampling.rates)
+    }
+
     /// Encoded fields that are the same in every record by this template.
     pub(crate) fn constants(&self) -> &[u8] {
         &self.constants

@@ -1,0 +1,309 @@
+//! Who leaves where there is no room for more: the part of the store that is behind one lock, and the order of leaving in it.
+//!
+//! Those that stand lowest leave first (see [`Standing`]). Announced and proven scopes leave in the order in which they came,
+//! so that a flood pushes out itself, at the cost of a queue; the others by their last use, a part at a time, because
+//! they have to be looked through.
+
+use std::collections::VecDeque;
+use std::collections::hash_map::{Entry, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::exporter_store::{ExporterStore, SHARDS, ScopeKey, lock, shard_of};
+use crate::scope::{Note, Scope, ScopeState, Standing};
+
+/// The part of a shard's established scopes that leaves at once: finding the oldest takes a pass over all.
+const PART: usize = 16;
+
+/// Entries of a queue that may be of scopes which are not there any more, beside as many as there are scopes.
+const STALE: usize = 64;
+
+/// How often all scopes are looked through to make room for one template: it may be far larger than those that leave.
+const MOST_PASSES: usize = 4;
+
+/// Scopes, and the order in which newcomers leave.
+#[derive(Debug, Default)]
+pub(crate) struct Shard {
+    scopes: HashMap<ScopeKey, Arc<Scope>>,
+    announced: VecDeque<ScopeKey>,
+    proven: VecDeque<ScopeKey>,
+}
+
+impl Shard {
+    pub(crate) fn len(&self) -> usize {
+        self.scopes.len()
+    }
+
+    pub(crate) fn get(&self, key: &ScopeKey) -> Option<&Arc<Scope>> {
+        self.scopes.get(key)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&ScopeKey, &Arc<Scope>)> {
+        self.scopes.iter()
+    }
+
+    /// The scope, made by `new` where there is none.
+    pub(crate) fn get_or_insert(&mut self, key: &ScopeKey, new: impl FnOnce() -> Scope) -> Arc<Scope> {
+        let scope = match self.scopes.entry(*key) {
+            Entry::Occupied(known) => return known.get().clone(),
+            Entry::Vacant(vacant) => vacant.insert(Arc::new(new())).clone(),
+        };
+        if scope.standing() == Standing::Announced {
+            if self.announced.len() > 2 * self.scopes.len() + STALE {
+                self.sort_newcomers();
+            }
+            self.announced.push_back(*key);
+        }
+        scope
+    }
+
+    pub(crate) fn remove(&mut self, key: &ScopeKey) -> Option<Arc<Scope>> {
+        self.scopes.remove(key)
+    }
+
+    /// Puts newcomers where they stand now, and forgets those that are none.
+    fn sort_newcomers(&mut self) {
+        let Self { scopes, announced, proven } = self;
+        let standing = |key: &ScopeKey| scopes.get(key).map(|scope| scope.standing());
+        proven.retain(|key| standing(key) == Some(Standing::Proven));
+        announced.retain(|key| {
+            let stands = standing(key);
+            if stands == Some(Standing::Proven) {
+                proven.push_back(*key);
+            }
+            stands == Some(Standing::Announced)
+        });
+    }
+
+    /// The announced scope that came first, else the proven one, but never `keep`.
+    pub(crate) fn first_newcomer(&mut self, standing: Standing, keep: &ScopeKey) -> Option<ScopeKey> {
+        let mut kept = false;
+        let first = loop {
+            let queue = if standing == Standing::Announced { &mut self.announced } else { &mut self.proven };
+            let Some(key) = queue.pop_front() else { break None };
+            match self.scopes.get(&key).map(|scope| scope.standing()) {
+                Some(stands) if stands == standing && key != *keep => break Some(key),
+                Some(stands) if stands == standing => kept = true,
+                Some(Standing::Proven) => self.proven.push_back(key),
+                _ => {}
+            }
+        };
+        if kept {
+            let queue = if standing == Standing::Announced { &mut self.announced } else { &mut self.proven };
+            queue.push_front(*keep);
+        }
+        first
+    }
+
+    /// How the scope stands that is to leave before all others but `keep`, and when it was last used.
+    pub(crate) fn lowest(&self, keep: &ScopeKey) -> Option<(Standing, u64)> {
+        self.ranked(keep).map(|(rank, _)| rank).min()
+    }
+
+    /// A part of the scopes but `keep`, those that are to leave first.
+    pub(crate) fn lowest_part(&self, keep: &ScopeKey) -> Vec<ScopeKey> {
+        let mut all: Vec<_> = self.ranked(keep).collect();
+        let count = all.len().div_ceil(PART);
+        if count < all.len() {
+            all.select_nth_unstable_by_key(count, |(rank, _)| *rank);
+        }
+        all.truncate(count);
+        all.into_iter().map(|(_, key)| key).collect()
+    }
+
+    fn ranked(&self, keep: &ScopeKey) -> impl Iterator<Item = ((Standing, u64), ScopeKey)> {
+        let others = self.scopes.iter().filter(move |(key, _)| *key != keep);
+        others.map(|(key, scope)| ((scope.standing(), scope.last_used_ns()), *key))
+    }
+}
+
+impl ExporterStore {
+    /// Whether there is no room for another template.
+    pub(crate) fn is_full(&self) -> bool {
+        self.templates() >= self.limits.templates || self.bytes() >= self.limits.bytes
+    }
+
+    /// Takes out scopes until there is room, those first that stand lowest, but never `keep` and nobody above `most`.
+    pub(crate) fn make_room(&self, keep: &ScopeKey, most: Standing) {
+        let own = shard_of(keep);
+        for standing in [Standing::Announced, Standing::Proven] {
+            for at in 0..SHARDS {
+                if !self.is_full() {
+                    return;
+                }
+                let mut shard = lock(&self.shards[(own + at) % SHARDS]);
+                while self.is_full()
+                    && let Some(key) = shard.first_newcomer(standing, keep)
+                {
+                    self.forget(&mut shard, &key);
+                }
+            }
+        }
+        let mut passes = 0;
+        while self.is_full() && passes < MOST_PASSES {
+            passes += 1;
+            let shards = self.shards.iter().filter_map(|shard| Some((lock(shard).lowest(keep)?, shard)));
+            let Some(((standing, _), shard)) = shards.min_by_key(|(rank, _)| *rank) else { return };
+            if standing > most {
+                return;
+            }
+            self.evict_lowest(&mut lock(shard), keep);
+        }
+    }
+
+    /// Takes out scopes of a shard that has as many as it may; says whether it has room then.
+    pub(crate) fn make_place(&self, shard: &mut Shard, keep: &ScopeKey, most: Standing) -> bool {
+        let limit = self.limits.scopes.div_ceil(SHARDS).max(1);
+        for standing in [Standing::Announced, Standing::Proven] {
+            if shard.len() >= limit
+                && let Some(key) = shard.first_newcomer(standing, keep)
+            {
+                self.forget(shard, &key);
+            }
+        }
+        if shard.len() >= limit && shard.lowest(keep).is_some_and(|(standing, _)| standing <= most) {
+            self.evict_lowest(shard, keep);
+        }
+        shard.len() < limit
+    }
+
+    fn evict_lowest(&self, shard: &mut Shard, keep: &ScopeKey) {
+        for key in shard.lowest_part(keep) {
+            self.forget(shard, &key);
+        }
+    }
+
+    fn forget(&self, shard: &mut Shard, key: &ScopeKey) {
+        let Some(scope) = shard.remove(key) else { return };
+        // Under the scope's lock, so that a worker which learns a template at this moment either counts it before or
+        // sees that the scope is gone.
+        let _learning = scope.lock();
+        scope.note(Note::Evicted);
+        let state = scope.latest();
+        self.templates.fetch_sub(state.templates.len(), Ordering::Relaxed);
+        self.octets.fetch_sub(state.octets(), Ordering::Relaxed);
+        // Decoders may keep the scope for as long as they hear nothing of it; what it knew goes now.
+        scope.put(ScopeState::default());
+        self.scopes_evicted.fetch_add(1, Ordering::Relaxed);
+        self.generation.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::datagram::ZoneId;
+    use crate::error::Reason;
+    use crate::exporter_store::{Learned, StoreLimits};
+    use crate::order::Stamp;
+    use crate::template::{FieldSpecifier, Template, TemplateKind};
+
+    fn key(exporter: u32) -> ScopeKey {
+        ScopeKey { zone: ZoneId(0), exporter: Ipv4Addr::from(exporter).into(), version: 9, domain: 0 }
+    }
+
+    fn layout(length: u16) -> Arc<Template> {
+        Arc::new(Template::new(TemplateKind::Data, [FieldSpecifier::iana(1, length)]).unwrap())
+    }
+
+    #[test]
+    fn everything_is_bounded() {
+        let limits = StoreLimits {
+            templates_per_scope: 3,
+            templates: 20,
+            scopes: 32,
+            ports_per_template: 2,
+            ..StoreLimits::default()
+        };
+        let store = ExporterStore::new(limits);
+        let scope = store.scope_or_new(&key(1), 0);
+        for id in 256..259 {
+            assert_eq!(
+                store.learn_template(&key(1), &scope, 7, id, &layout(4), &Stamp::default()),
+                Ok(Learned::Changed)
+            );
+        }
+        assert_eq!(
+            store.learn_template(&key(1), &scope, 7, 259, &layout(4), &Stamp::default()),
+            Err(Reason::TemplateLimit)
+        );
+        assert_eq!(
+            store.learn_template(&key(1), &scope, 7, 256, &layout(5), &Stamp::default()),
+            Ok(Learned::Changed),
+            "known ids may change"
+        );
+        for port in 0..100 {
+            store.learn_template(&key(1), &scope, port, 256, &layout(4), &Stamp::default()).unwrap();
+        }
+        assert_eq!(scope.state().templates.get(256).unwrap().all().len(), 2);
+        for exporter in 0..1000 {
+            let scope = store.scope_or_new(&key(exporter), u64::from(exporter));
+            store.learn_template(&key(exporter), &scope, 7, 256, &layout(4), &Stamp::default()).unwrap();
+        }
+        assert!(store.scopes() <= 32);
+        assert!(store.templates() <= 20);
+        assert!(scope.is_evicted());
+    }
+
+    #[test]
+    fn a_full_store_forgets_another_and_only_for_new_ids() {
+        let store = ExporterStore::new(StoreLimits { templates: 100, ..StoreLimits::default() });
+        for exporter in 0..100 {
+            let scope = store.scope_or_new(&key(exporter), u64::from(exporter));
+            store.learn_template(&key(exporter), &scope, 7, 256, &layout(4), &Stamp::default()).unwrap();
+        }
+        let (latest, scope) = (key(99), store.scope(&key(99)).unwrap());
+        store.learn_template(&latest, &scope, 8, 256, &layout(4), &Stamp::default()).unwrap();
+        assert_eq!(store.scopes_evicted(), 0, "a known id needs no room");
+        store.learn_template(&latest, &scope, 7, 257, &layout(4), &Stamp::default()).unwrap();
+        assert_eq!((store.scopes_evicted(), store.templates()), (1, 100));
+        assert!(store.scope(&latest).is_some());
+    }
+
+    #[test]
+    fn who_stands_lowest_leaves_first_and_who_was_used_longest_ago() {
+        const SECOND: u64 = 1_000_000_000;
+        let store = ExporterStore::new(StoreLimits { templates: 64, ..StoreLimits::default() });
+        let hear = |exporter: u32, at: u64| {
+            let scope = store.scope_or_new(&key(exporter), at * SECOND);
+            store.learn_template(&key(exporter), &scope, 7, 256, &layout(4), &Stamp::default()).unwrap();
+            scope
+        };
+        for exporter in 0..16 {
+            hear(exporter, 100);
+            let proven = hear(100 + exporter, 101);
+            proven.note(Note::Proven);
+            let established = hear(200 + exporter, 102);
+            established.note(Note::Proven);
+            established.used_at((200 + u64::from(exporter)) * SECOND);
+            let told = store.scope_for_import(&key(300 + exporter), Standing::Proven).unwrap();
+            store.learn_template(&key(300 + exporter), &told, 7, 256, &layout(4), &Stamp::default()).unwrap();
+        }
+        let left = |from: u32| (from..from + 16).filter(|n| store.scope(&key(*n)).is_some()).count();
+        let all = || [left(0), left(100), left(300), left(200)];
+        assert_eq!(all(), [16; 4]);
+        for exporter in 1000..1016 {
+            assert!(store.scope_for_import(&key(exporter), Standing::Proven).is_some());
+            let scope = hear(exporter, 300);
+            scope.note(Note::Told);
+        }
+        assert_eq!(all(), [0, 16, 16, 16], "what was announced and no more");
+        for exporter in 1016..1032 {
+            hear(exporter, 300).note(Note::Told);
+        }
+        assert_eq!(all(), [0, 0, 16, 16], "then what data has decoded by, once");
+        assert!(
+            store.scope_for_import(&key(2000), Standing::Proven).is_none(),
+            "the rest is not for imports"
+        );
+        for exporter in 1032..1080 {
+            let scope = hear(exporter, 300);
+            scope.note(Note::Proven);
+            scope.used_at(400 * SECOND);
+        }
+        assert_eq!(left(300), 0, "then what others told of");
+        assert!(store.scope(&key(200)).is_none() || left(200) == 16, "and by their use");
+    }
+}
