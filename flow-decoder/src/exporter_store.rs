@@ -95,6 +95,8 @@ pub struct ExporterStore {
     pub(crate) templates: AtomicUsize,
     /// Octets of all scopes, without layouts.
     pub(crate) octets: AtomicUsize,
+    /// Scopes that wait for their turn to leave, see `room`.
+    pub(crate) newcomers: Arc<AtomicUsize>,
     pub(crate) scopes_evicted: AtomicU64,
     pub(crate) generation: AtomicU64,
 }
@@ -118,9 +120,11 @@ pub(crate) enum Learned {
 impl ExporterStore {
     /// An empty store.
     pub fn new(limits: StoreLimits) -> Self {
+        let newcomers = Arc::default();
         Self {
             limits,
-            shards: std::array::from_fn(|_| Mutex::default()),
+            shards: std::array::from_fn(|_| Mutex::new(Shard::new(&newcomers))),
+            newcomers,
             layouts: Layouts::default(),
             changes: Changes::default(),
             pending: Pending::new(limits.pending),
@@ -279,7 +283,8 @@ impl ExporterStore {
         template: &Arc<Template>,
         stamp: &Stamp,
     ) -> Result<Learned, Reason> {
-        if self.bytes() >= self.limits.bytes || self.is_full() && scope.state().templates.get(id).is_none() {
+        let is_known = || scope.state().templates.get(id).is_some();
+        if self.is_crowded() || self.bytes() >= self.limits.bytes || self.is_full() && !is_known() {
             self.make_room(key, Standing::Established);
         }
         let trusted = self.trusts(key);

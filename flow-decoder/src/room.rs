@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::exporter_store::{ExporterStore, SHARDS, ScopeKey, lock, shard_of};
 use crate::scope::{Note, Scope, ScopeState, Standing};
@@ -21,17 +21,37 @@ const STALE: usize = 64;
 /// How often all scopes are looked through to make room for one template: it may be far larger than those that leave.
 const MOST_PASSES: usize = 4;
 
+/// The part of the memory, in eighths, that newcomers may fill together with all others before they make room for each other.
+const NEWCOMERS_EIGHTHS: usize = 3;
+/// Newcomers that there may be however much the others take.
+const FEW_NEWCOMERS: usize = 1024;
+
 /// Scopes, and the order in which newcomers leave.
 #[derive(Debug, Default)]
 pub(crate) struct Shard {
     scopes: HashMap<ScopeKey, Arc<Scope>>,
     announced: VecDeque<ScopeKey>,
     proven: VecDeque<ScopeKey>,
+    /// Entries of these queues, as they are counted in the sum over all shards. Some may be of scopes that are no newcomers any
+    /// more, or gone.
+    counted: usize,
+    newcomers: Arc<AtomicUsize>,
 }
 
 impl Shard {
     pub(crate) fn len(&self) -> usize {
         self.scopes.len()
+    }
+
+    /// A shard that counts its newcomers among those of all.
+    pub(crate) fn new(newcomers: &Arc<AtomicUsize>) -> Self {
+        Self { newcomers: newcomers.clone(), ..Self::default() }
+    }
+
+    fn count_newcomers(&mut self) {
+        let now = self.announced.len() + self.proven.len();
+        self.newcomers.fetch_add(now.wrapping_sub(self.counted), Ordering::Relaxed);
+        self.counted = now;
     }
 
     pub(crate) fn get(&self, key: &ScopeKey) -> Option<&Arc<Scope>> {
@@ -53,6 +73,7 @@ impl Shard {
                 self.sort_newcomers();
             }
             self.announced.push_back(*key);
+            self.count_newcomers();
         }
         scope
     }
@@ -63,7 +84,7 @@ impl Shard {
 
     /// Puts newcomers where they stand now, and forgets those that are none.
     fn sort_newcomers(&mut self) {
-        let Self { scopes, announced, proven } = self;
+        let Self { scopes, announced, proven, .. } = self;
         let standing = |key: &ScopeKey| scopes.get(key).map(|scope| scope.standing());
         proven.retain(|key| standing(key) == Some(Standing::Proven));
         announced.retain(|key| {
@@ -92,6 +113,7 @@ impl Shard {
             let queue = if standing == Standing::Announced { &mut self.announced } else { &mut self.proven };
             queue.push_front(*keep);
         }
+        self.count_newcomers();
         first
     }
 
@@ -123,16 +145,22 @@ impl ExporterStore {
         self.templates() >= self.limits.templates || self.bytes() >= self.limits.bytes
     }
 
+    /// Whether newcomers take so much that they should make room for each other: a flood must not fill all the memory there is.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.bytes() >= self.limits.bytes / 8 * NEWCOMERS_EIGHTHS
+            && self.newcomers.load(Ordering::Relaxed) > FEW_NEWCOMERS
+    }
+
     /// Takes out scopes until there is room, those first that stand lowest, but never `keep` and nobody above `most`.
     pub(crate) fn make_room(&self, keep: &ScopeKey, most: Standing) {
         let own = shard_of(keep);
         for standing in [Standing::Announced, Standing::Proven] {
             for at in 0..SHARDS {
-                if !self.is_full() {
+                if !self.is_full() && !self.is_crowded() {
                     return;
                 }
                 let mut shard = lock(&self.shards[(own + at) % SHARDS]);
-                while self.is_full()
+                while (self.is_full() || self.is_crowded())
                     && let Some(key) = shard.first_newcomer(standing, keep)
                 {
                     self.forget(&mut shard, &key);

@@ -59,7 +59,8 @@ fn check(with_data: bool) {
             rig.kept.clear();
             most = most.max(counting::held() - before);
         }
-        assert!(rig.store.bytes() <= LIMIT + 100_000, "{}", rig.store.bytes());
+        // A thousand newcomers there may always be.
+        assert!(rig.store.bytes() <= LIMIT, "{}", rig.store.bytes());
     }
     let before_data = rig.statistics().sets.decoded;
     good.iter().for_each(|source| take(&mut rig, *source, now + 13 * SECOND, &data));
