@@ -34,7 +34,9 @@ pub fn store(config: &Config) -> Result<Store, StoreError> {
         new_scopes: rate(uplink.total_burst, uplink.total_rate),
         changes: rate(uplink.change_burst, uplink.change_rate),
         max_scopes: config.templates.max_domains.get(),
-        transactions: rate(uplink.writes, uplink.writes),
+        max_bytes: config.templates.max_bytes.bytes(),
+        // Not so many at once: what waits is written together, and nobody waits for it.
+        transactions: Rate { burst: 1, per_second: uplink.writes.get() },
     };
     Store::start(
         kv,

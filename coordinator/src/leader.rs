@@ -113,8 +113,9 @@ fn unseen(shared: &Shared) -> Vec<Unseen> {
     };
     let mut unseen: Vec<Unseen> = Vec::new();
     let mut kept: Vec<(u32, &Arc<ScopeId>, &crate::view::Entry)> = Vec::new();
-    let limit = shared.options.limits.max_scopes;
-    let crowded = state.len() > limit - limit / 10;
+    let (limit, max_bytes) = (shared.options.limits.max_scopes, shared.options.limits.max_bytes);
+    let large = state.bytes() > max_bytes - max_bytes / 10;
+    let crowded = large || state.len() > limit - limit / 10;
     let grace = retention.min(PRESSURE_GRACE.as_secs() as u32);
     for (id, entry) in state.entries() {
         let age = now.saturating_sub(entry.seen);
@@ -124,7 +125,8 @@ fn unseen(shared: &Shared) -> Vec<Unseen> {
             kept.push((entry.seen, id, entry));
         }
     }
-    let too_many = state.len().saturating_sub(unseen.len()).saturating_sub(limit - limit / 5);
+    let left = state.len().saturating_sub(unseen.len());
+    let too_many = left.saturating_sub(limit - limit / 5).max(if large { left / 5 } else { 0 });
     if crowded && too_many > 0 {
         kept.sort_unstable_by_key(|(seen, ..)| *seen);
         unseen.extend(kept.into_iter().take(too_many).map(|(_, id, entry)| of(id, entry)));

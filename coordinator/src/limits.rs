@@ -33,8 +33,22 @@ pub struct Limits {
     pub changes: Rate,
     /// Scopes that are known at once (`templates.max_domains`).
     pub max_scopes: usize,
+    /// Octets of all scopes (`templates.max_bytes`).
+    pub max_bytes: u64,
     /// Transactions that write templates and options state.
     pub transactions: Rate,
+}
+
+impl Limits {
+    /// Whether there is room for a scope that nobody knew, or for one that is known to grow: that may take a quarter more.
+    pub(crate) fn room(&self, scopes: usize, bytes: u64, is_known: bool) -> Result<(), Limit> {
+        let most = if is_known { self.max_bytes + self.max_bytes / 4 } else { self.max_bytes };
+        match is_known {
+            false if scopes >= self.max_scopes => Err(Limit::Full),
+            _ if bytes >= most => Err(Limit::TooLarge),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Default for Limits {
@@ -45,7 +59,8 @@ impl Default for Limits {
             new_scopes: Rate { burst: 10_000, per_second: 100 },
             changes: Rate { burst: 10_000, per_second: 1_000 },
             max_scopes: 300_000,
-            transactions: Rate { burst: 10, per_second: 10 },
+            max_bytes: 96 << 20,
+            transactions: Rate { burst: 1, per_second: 10 },
         }
     }
 }
@@ -77,6 +92,9 @@ pub enum Limit {
     /// As many scopes as may be are known.
     #[error("as many domains as `templates.max_domains` allows are known")]
     Full,
+    /// The scopes that are known are as large as they may be.
+    #[error("what is known is as large as `templates.max_bytes` allows")]
+    TooLarge,
 }
 
 /// A token bucket.

@@ -501,7 +501,8 @@ impl Shared {
                 return Err(invalid);
             }
         };
-        if state.entry(id).is_none() && state.len() >= self.options.limits.max_scopes {
+        let is_known = state.entry(id).is_some();
+        if !is_known && self.options.limits.room(state.len(), state.bytes(), is_known).is_err() {
             self.counters.refused_full.increment();
             return Ok(());
         }

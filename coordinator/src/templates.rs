@@ -137,7 +137,7 @@ impl Exchange {
         })?;
         let urgency = self.merge(&scope, standing).map_err(|limit| {
             match limit {
-                Limit::Full => counters.refused_full.increment(),
+                Limit::Full | Limit::TooLarge => counters.refused_full.increment(),
                 _ => counters.refused_rate.increment(),
             }
             refused(limit.to_string(), RETRY)
@@ -156,9 +156,7 @@ impl Exchange {
         let mut news = News::OfKnown;
         let mut state = self.shared.view.lock();
         let changed = state.learn(scope, self.session, now(), |state| {
-            if state.entry(&scope.id).is_none() && state.len() >= limits.max_scopes {
-                return Err(Limit::Full);
-            }
+            limits.room(state.len(), state.bytes(), state.entry(&scope.id).is_some())?;
             if standing == Standing::Open && !state.knows_exporter(&scope.id) {
                 news = News::OfStranger;
             }

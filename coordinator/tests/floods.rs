@@ -170,6 +170,26 @@ async fn as_many_scopes_as_may_be() {
 }
 
 #[tokio::test]
+async fn as_many_octets_as_may_be() {
+    let mut options = options("a");
+    options.limits.max_bytes = 1000;
+    let store = replica_with(&Kv::Memory(Memory::new()), options).await;
+    let node = Node::join(&store, None).await;
+    let mut known = 0;
+    let refused = loop {
+        let refused = node.exchange.learned(&[scope(known, 256, 5, 1)], Standing::AllowListed);
+        if !refused.is_empty() {
+            break refused;
+        }
+        known += 1;
+        assert!(known < 1000, "{:?}", store.size());
+    };
+    assert!(refused[0].reason.contains("max_bytes") && known > 5, "{refused:?}");
+    assert_eq!(store.counted().refused_full, 1);
+    node.learned(&scope(0, 256, 6, 2));
+}
+
+#[tokio::test]
 async fn what_nobody_has_seen_for_too_long_is_given_up() {
     let kv = Kv::Memory(Memory::new());
     let replica = async |id| {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use catchment_serving::grpc::{ClientTls, ServerTls};
 use catchment_serving::http::ProbePort;
 use catchment_serving::logging::Log;
-use catchment_settings::{Endpoint, HostPort, Label, Secret, choice, section};
+use catchment_settings::{ByteSize, Endpoint, HostPort, Label, Secret, choice, section};
 
 choice! {
     /// Where the shared state is kept.
@@ -96,7 +96,10 @@ section! {
         /// How long the templates of an exporter's domain are kept that no node sees.
         retention: Duration = "7d" in "1m" to "3650d",
         /// Domains of all exporters. One that is new beyond that is refused, and counted.
-        max_domains: NonZeroUsize = "65536" in "1" to "10000000",
+        max_domains: NonZeroUsize = "300000" in "1" to "10000000",
+        /// Size of all templates and options state, as they are stored; in memory they take about three times as much.
+        /// Domains that are new beyond that are refused, and counted.
+        max_bytes: ByteSize = "96MiB" in "1MiB" to "64GiB",
     }
 }
 

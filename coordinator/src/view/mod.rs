@@ -250,6 +250,11 @@ impl State {
         self.scopes.len()
     }
 
+    /// Octets of all scopes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub(crate) fn entry(&self, id: &ScopeId) -> Option<&Entry> {
         self.scopes.get(id)
     }

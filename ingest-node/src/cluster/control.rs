@@ -150,8 +150,9 @@ impl<'s> Control<'s> {
 
     /// Sends what earlier sessions did not get acknowledged.
     fn report_again(&self) -> Result<(), End> {
-        let reports: Vec<_> = self.reports.unacknowledged().cloned().collect();
-        reports.into_iter().try_for_each(|report| self.send(control_request::Message::Sequences(report)))
+        self.reports
+            .unacknowledged()
+            .try_for_each(|report| self.send(control_request::Message::Sequences(report)))
     }
 
     fn report(&mut self) -> Result<(), End> {
@@ -163,7 +164,7 @@ impl<'s> Control<'s> {
     fn gather(&mut self) -> Vec<SequenceReport> {
         let Some(source) = self.member.sequences() else { return Vec::new() };
         let count = self.reports.gather(source, &self.member.counters.reports_given_up);
-        self.reports.latest(count).cloned().collect()
+        self.reports.latest(count).collect()
     }
 
     fn send(&self, message: control_request::Message) -> Result<(), End> {

@@ -11,6 +11,7 @@
 //! - A scope is in here once, whatever happens to it: only its latest content is sent.
 //! - Scopes of exporters on the allow-list go before others, and in messages of their own.
 //! - Content that a coordinator has from this session is not sent to it again, whoever asks for it.
+//! - However many scopes change, those wait that the store still has, and no more than twice as many.
 //! - What was sent lately is remembered over the end of a session: nobody has said that it was stored.
 
 use std::cmp::Reverse;
@@ -31,6 +32,8 @@ use crate::shared_scope;
 const MESSAGE: usize = 1 << 20;
 /// Octets around a scope in a message.
 const AROUND: usize = 4;
+/// Scopes that may wait before it is looked which of them are gone.
+const FEW: usize = 16_384;
 /// Exporters that are told apart while they say much; beyond that all others share a bucket.
 const EXPORTERS: usize = 16_384;
 /// How long what was sent is remembered, and how many scopes.
@@ -121,6 +124,8 @@ pub(super) struct Uplink {
     later: BinaryHeap<Reverse<(Instant, ScopeKey)>>,
     /// All that is in `queues` or `later`.
     waiting: HashSet<ScopeKey>,
+    /// How many may wait before it is looked which of them are gone.
+    sweep_at: usize,
     exporters: HashMap<(ZoneId, IpAddr), Bucket>,
     other_exporters: Bucket,
     scopes: Bucket,
@@ -157,6 +162,7 @@ impl Uplink {
             queues: Default::default(),
             later: BinaryHeap::new(),
             waiting: HashSet::new(),
+            sweep_at: 0,
             exporters: HashMap::new(),
             other_exporters: Bucket::full(limits.exporter, now),
             scopes: Bucket::full(limits.scopes, now),
@@ -168,8 +174,21 @@ impl Uplink {
     /// A scope is to go up.
     pub(super) fn push(&mut self, key: ScopeKey) {
         if self.waiting.insert(key) {
+            if self.waiting.len() > self.sweep_at.max(FEW) {
+                self.sweep();
+            }
             self.queue(key);
         }
+    }
+
+    /// Leaves out scopes that the store has forgotten: a flood makes more of them than may go up.
+    fn sweep(&mut self) {
+        let Self { known, waiting, queues, later, .. } = self;
+        let there = |key: &ScopeKey| known.store.knows(key);
+        waiting.retain(there);
+        queues.iter_mut().for_each(|queue| queue.retain(there));
+        later.retain(|Reverse((_, key))| there(key));
+        self.sweep_at = 2 * self.waiting.len();
     }
 
     /// A coordinator did not take a scope: not before `after`, or not before it changes.
@@ -371,6 +390,19 @@ mod tests {
         assert_eq!((uplink.next(now), uplink.waiting()), (Next::Idle, 0), "the coordinator has it");
         uplink.push(key(1, 7));
         assert_eq!((uplink.next(now), uplink.waiting()), (Next::Idle, 0), "there is nothing to tell");
+    }
+
+    #[test]
+    fn scopes_that_are_gone_do_not_wait() {
+        let (mut uplink, known, now) = uplink(limits(1e9, 1e9));
+        learn(&known, key(1, 1), 1, 4);
+        uplink.push(key(1, 1));
+        for domain in 0..10 * FEW as u32 {
+            uplink.push(key(2, domain));
+            assert!(uplink.waiting() <= FEW + 1, "{}", uplink.waiting());
+        }
+        assert_eq!(domains(&batch(uplink.next(now))), [1]);
+        assert_eq!((uplink.next(now), uplink.waiting()), (Next::Idle, 0));
     }
 
     #[test]

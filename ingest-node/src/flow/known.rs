@@ -32,6 +32,7 @@ impl Known {
         let limits = StoreLimits {
             templates_per_scope: config.templates.max_per_exporter.get(),
             templates: config.templates.max_total.get(),
+            bytes: config.templates.bytes.as_usize(),
             pending: pending_limits(&config.pending),
             ..StoreLimits::default()
         };
