@@ -12,6 +12,7 @@ mod layouts;
 mod node_faults;
 mod partitions;
 mod refusals;
+mod scale;
 mod sharing;
 mod spreading;
 mod store_faults;
