@@ -95,8 +95,8 @@ pub struct ExporterStore {
     pub(crate) templates: AtomicUsize,
     /// Octets of all scopes, without layouts.
     pub(crate) octets: AtomicUsize,
-    /// Scopes that wait for their turn to leave, see `room`.
-    pub(crate) newcomers: Arc<AtomicUsize>,
+    /// Scopes that have only announced something, and some that were; see `room`.
+    pub(crate) announced: Arc<AtomicUsize>,
     pub(crate) scopes_evicted: AtomicU64,
     pub(crate) generation: AtomicU64,
 }
@@ -120,11 +120,11 @@ pub(crate) enum Learned {
 impl ExporterStore {
     /// An empty store.
     pub fn new(limits: StoreLimits) -> Self {
-        let newcomers = Arc::default();
+        let announced = Arc::default();
         Self {
             limits,
-            shards: std::array::from_fn(|_| Mutex::new(Shard::new(&newcomers))),
-            newcomers,
+            shards: std::array::from_fn(|_| Mutex::new(Shard::new(&announced))),
+            announced,
             layouts: Layouts::default(),
             changes: Changes::default(),
             pending: Pending::new(limits.pending),

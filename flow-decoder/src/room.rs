@@ -21,10 +21,10 @@ const STALE: usize = 64;
 /// How often all scopes are looked through to make room for one template: it may be far larger than those that leave.
 const MOST_PASSES: usize = 4;
 
-/// The part of the memory, in eighths, that newcomers may fill together with all others before they make room for each other.
-const NEWCOMERS_EIGHTHS: usize = 3;
-/// Newcomers that there may be however much the others take.
-const FEW_NEWCOMERS: usize = 1024;
+/// The part of the memory, in eighths, that is not for those who have only announced something.
+const KEPT_EIGHTHS: usize = 3;
+/// How many of them there may be however much the others take.
+const FEW_ANNOUNCED: usize = 1024;
 
 /// Scopes, and the order in which newcomers leave.
 #[derive(Debug, Default)]
@@ -32,10 +32,10 @@ pub(crate) struct Shard {
     scopes: HashMap<ScopeKey, Arc<Scope>>,
     announced: VecDeque<ScopeKey>,
     proven: VecDeque<ScopeKey>,
-    /// Entries of these queues, as they are counted in the sum over all shards. Some may be of scopes that are no newcomers any
-    /// more, or gone.
+    /// Entries of the first queue, as they are counted in the sum over all shards. Some may be of scopes that have more to show
+    /// by now, or are gone.
     counted: usize,
-    newcomers: Arc<AtomicUsize>,
+    all_announced: Arc<AtomicUsize>,
 }
 
 impl Shard {
@@ -43,14 +43,14 @@ impl Shard {
         self.scopes.len()
     }
 
-    /// A shard that counts its newcomers among those of all.
-    pub(crate) fn new(newcomers: &Arc<AtomicUsize>) -> Self {
-        Self { newcomers: newcomers.clone(), ..Self::default() }
+    /// A shard that counts its announced scopes among those of all.
+    pub(crate) fn new(all_announced: &Arc<AtomicUsize>) -> Self {
+        Self { all_announced: all_announced.clone(), ..Self::default() }
     }
 
-    fn count_newcomers(&mut self) {
-        let now = self.announced.len() + self.proven.len();
-        self.newcomers.fetch_add(now.wrapping_sub(self.counted), Ordering::Relaxed);
+    fn count_announced(&mut self) {
+        let now = self.announced.len();
+        self.all_announced.fetch_add(now.wrapping_sub(self.counted), Ordering::Relaxed);
         self.counted = now;
     }
 
@@ -73,7 +73,7 @@ impl Shard {
                 self.sort_newcomers();
             }
             self.announced.push_back(*key);
-            self.count_newcomers();
+            self.count_announced();
         }
         scope
     }
@@ -113,7 +113,7 @@ impl Shard {
             let queue = if standing == Standing::Announced { &mut self.announced } else { &mut self.proven };
             queue.push_front(*keep);
         }
-        self.count_newcomers();
+        self.count_announced();
         first
     }
 
@@ -145,10 +145,11 @@ impl ExporterStore {
         self.templates() >= self.limits.templates || self.bytes() >= self.limits.bytes
     }
 
-    /// Whether newcomers take so much that they should make room for each other: a flood must not fill all the memory there is.
+    /// Whether those who have only announced something should make room for each other: a flood must not fill all the memory
+    /// there is.
     pub(crate) fn is_crowded(&self) -> bool {
-        self.bytes() >= self.limits.bytes / 8 * NEWCOMERS_EIGHTHS
-            && self.newcomers.load(Ordering::Relaxed) > FEW_NEWCOMERS
+        self.bytes() >= self.limits.bytes / 8 * (8 - KEPT_EIGHTHS)
+            && self.announced.load(Ordering::Relaxed) > FEW_ANNOUNCED
     }
 
     /// Takes out scopes until there is room, those first that stand lowest, but never `keep` and nobody above `most`.
@@ -156,11 +157,12 @@ impl ExporterStore {
         let own = shard_of(keep);
         for standing in [Standing::Announced, Standing::Proven] {
             for at in 0..SHARDS {
-                if !self.is_full() && !self.is_crowded() {
-                    return;
+                let lacks = || self.is_full() || standing == Standing::Announced && self.is_crowded();
+                if !lacks() {
+                    break;
                 }
                 let mut shard = lock(&self.shards[(own + at) % SHARDS]);
-                while (self.is_full() || self.is_crowded())
+                while lacks()
                     && let Some(key) = shard.first_newcomer(standing, keep)
                 {
                     self.forget(&mut shard, &key);
