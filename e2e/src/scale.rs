@@ -227,7 +227,8 @@ pub fn flood(
         exporters.send(socket, &exporters.data(sequence))?;
     }
     settled(|| good(cluster, exporters, count))?;
-    let (targets, seconds) = (cluster.targets(), format!("{}s", time.as_secs()));
+    let targets = cluster.udp().iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    let seconds = format!("{}s", time.as_secs());
     let mut arguments = vec!["--target", &targets, "--duration", &seconds];
     if RawSender::open(Family::V4).is_ok() {
         arguments.extend(["--spoof", "127.64.0.0/10"]);
