@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
 use crate::cluster::{Cluster, Plan};
+use crate::coordinator::Coordinator;
 use crate::exporters::Exporters;
 use crate::loadtest;
 use crate::usage::{self, CpuClock, Memory};
@@ -174,8 +175,7 @@ pub fn refresh(
         let (before, now) = (std::mem::replace(&mut written, template_writes(cluster)?), written);
         Ok(if now >= u64::from(count) && before == now { Ok(()) } else { Err(format!("{now} written")) })
     })?;
-    let pids =
-        cluster.coordinators.iter().map(|coordinator| coordinator.pid()).collect::<Result<Vec<_>>>()?;
+    let pids = cluster.coordinators.iter().map(Coordinator::pid).collect::<Result<Vec<_>>>()?;
     let coordinators = pids.into_iter().map(CpuClock::start).collect::<Result<Vec<_>>>()?;
     let nodes = cluster.running().map(|node| CpuClock::start(node.pid())).collect::<Result<Vec<_>>>()?;
     let (began, before) = (Instant::now(), template_writes(cluster)?);

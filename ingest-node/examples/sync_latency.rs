@@ -35,15 +35,14 @@ const LOOK: Duration = Duration::from_micros(50);
 async fn main() {
     let mut arguments = std::env::args().skip(1).map(|text| text.parse::<u64>().unwrap());
     let (templates, interval) = (arguments.next().unwrap_or(400), arguments.next().unwrap_or(50));
-    let kv = match std::env::var("CATCHMENT_TEST_ETCD") {
-        Ok(url) => Kv::Etcd(Etcd::new(EtcdOptions::new([url])).unwrap()),
-        Err(_) => memory(),
-    };
-    println!("store: {}, {templates} templates, one each {interval} ms", kv.name());
+    println!("store: {}, {templates} templates, one each {interval} ms", store().name());
     println!("| nodes are with | p50 | p90 | p99 | most |\n|---|---|---|---|---|");
     for (name, replicas) in [("one coordinator", 1), ("two coordinators", 2)] {
         let mut coordinators = Vec::new();
+        let kv = store();
         for number in 0..replicas {
+            // A connection lives on the runtime of the replica that opened it.
+            let kv = if kv.name() == "etcd" { store() } else { kv.clone() };
             coordinators.push(Replica::start(&kv, &format!("c-{number}")).await);
         }
         let at: Vec<SocketAddr> = coordinators.iter().map(|replica| replica.address).collect();
@@ -61,6 +60,13 @@ async fn main() {
             format!("{:.2} ms", times[at].as_secs_f64() * 1e3)
         };
         println!("| {name} | {} | {} | {} | {} |", part(0.5), part(0.9), part(0.99), part(1.0));
+    }
+}
+
+fn store() -> Kv {
+    match std::env::var("CATCHMENT_TEST_ETCD") {
+        Ok(url) => Kv::Etcd(Etcd::new(EtcdOptions::new([url])).unwrap()),
+        Err(_) => memory(),
     }
 }
 
