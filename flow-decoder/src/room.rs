@@ -22,7 +22,7 @@ const STALE: usize = 64;
 const MOST_PASSES: usize = 4;
 
 /// The part of the memory, in eighths, that is not for those who have only announced something.
-const KEPT_EIGHTHS: usize = 3;
+const KEPT_EIGHTHS: usize = 5;
 /// How many of them there may be however much the others take.
 const FEW_ANNOUNCED: usize = 1024;
 
