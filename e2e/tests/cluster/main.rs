@@ -12,7 +12,6 @@ mod layouts;
 mod node_faults;
 mod partitions;
 mod refusals;
-mod scale;
 mod sharing;
 mod spreading;
 mod store_faults;
