@@ -90,6 +90,12 @@ impl Decoder {
         &self.statistics
     }
 
+    /// Lets the next [`Decoder::take_sequences`] hand out what would wait until it is known how an exporter numbers: for the
+    /// last report.
+    pub fn finish_sequences(&mut self) {
+        self.sequences.finish();
+    }
+
     /// Hands out which sequence numbers came since the last time, by sequence space.
     pub fn take_sequences(&mut self, each: impl FnMut(&SequenceKey, SpaceReport)) {
         self.sequences.take(each);

@@ -192,8 +192,10 @@ impl Sequences {
     pub(crate) fn complete(&mut self, key: SequenceKey, sequence: u32, records: u32) {
         let Some(at) = self.place(key) else { return };
         let Some(entry) = self.entries.get_mut(at) else { return };
-        let first = entry.numbering.as_ref().map_or(sequence, |numbering| numbering.first(sequence, records));
-        entry.tracker.fill(first, records);
+        match &mut entry.numbering {
+            Some(numbering) => numbering.complete(&mut entry.tracker, sequence, records),
+            None => entry.tracker.fill(sequence, records),
+        }
     }
 
     fn place(&mut self, key: SequenceKey) -> Option<usize> {
@@ -210,6 +212,15 @@ impl Sequences {
         Some(self.entries.len() - 1)
     }
 
+    /// Lets the next [`Sequences::take`] hand out everything.
+    pub(crate) fn finish(&mut self) {
+        for entry in &mut self.entries {
+            if let Some(numbering) = &mut entry.numbering {
+                numbering.release(&mut entry.tracker);
+            }
+        }
+    }
+
     /// Hands out what came since the last time, and forgets spaces that have been idle for long.
     pub(crate) fn take(&mut self, mut each: impl FnMut(&SequenceKey, SpaceReport)) {
         for (key, report) in self.early.drain(..) {
@@ -218,7 +229,7 @@ impl Sequences {
         let mut at = 0;
         while let Some(entry) = self.entries.get_mut(at) {
             if let Some(numbering) = &mut entry.numbering {
-                numbering.release(&mut entry.tracker);
+                numbering.report(&mut entry.tracker);
             }
             if let Some(report) = entry.tracker.take_report() {
                 entry.idle = 0;

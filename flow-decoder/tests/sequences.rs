@@ -15,6 +15,7 @@ use wire::{Message, field};
 /// The accounts of all that came, after a settling time.
 fn accounts(rig: &mut Rig) -> BTreeMap<Space, Account> {
     let mut reports = Vec::new();
+    rig.decoder.finish_sequences();
     rig.decoder.take_sequences(|key, report| reports.push((space(key), 0, report)));
     let mut book = Book::new(Limits::default());
     let report =

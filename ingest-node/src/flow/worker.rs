@@ -206,6 +206,7 @@ impl Worker {
     fn recover(&mut self) {
         self.panics += 1;
         let fresh = self.decoder.fresh();
+        self.decoder.finish_sequences();
         self.numbers.collect(self.index, &mut self.decoder);
         let ended = std::mem::replace(&mut self.decoder, fresh);
         self.before.add(ended.statistics());
@@ -223,6 +224,7 @@ impl Worker {
         self.before.reject_unseen(Reason::Shutdown, self.receiver.total().discarded);
         let now = Instant::now();
         self.report(now);
+        self.decoder.finish_sequences();
         self.report_loads(now);
     }
 
