@@ -35,8 +35,7 @@ pub fn store(config: &Config) -> Result<Store, StoreError> {
         changes: rate(uplink.change_burst, uplink.change_rate),
         max_scopes: config.templates.max_domains.get(),
         max_bytes: config.templates.max_bytes.bytes(),
-        // Not so many at once: what waits is written together, and nobody waits for it.
-        transactions: Rate { burst: 1, per_second: uplink.writes.get() },
+        transactions: rate(uplink.writes, uplink.writes),
     };
     Store::start(
         kv,

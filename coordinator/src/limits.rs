@@ -60,7 +60,7 @@ impl Default for Limits {
             changes: Rate { burst: 10_000, per_second: 1_000 },
             max_scopes: 300_000,
             max_bytes: 96 << 20,
-            transactions: Rate { burst: 1, per_second: 10 },
+            transactions: Rate { burst: 10, per_second: 10 },
         }
     }
 }
@@ -131,11 +131,18 @@ impl Bucket {
 
     /// Takes a token, or says how long it takes until there is one.
     pub(crate) fn try_take(&mut self, rate: Rate, now: Instant) -> Result<(), Duration> {
-        if self.has_token(rate, now) {
+        self.try_take_above(0, rate, now)
+    }
+
+    /// The same, but leaves so many for those to whom they are reserved.
+    pub(crate) fn try_take_above(&mut self, reserved: u32, rate: Rate, now: Instant) -> Result<(), Duration> {
+        self.refill(rate, now);
+        let needed = 1.0 + f64::from(reserved);
+        if self.tokens >= needed {
             self.take();
             return Ok(());
         }
-        Err(Duration::from_secs_f64((1.0 - self.tokens) / f64::from(rate.per_second.max(1))))
+        Err(Duration::from_secs_f64((needed - self.tokens) / f64::from(rate.per_second.max(1))))
     }
 }
 

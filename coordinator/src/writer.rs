@@ -109,10 +109,14 @@ pub(crate) async fn run(shared: Arc<Shared>) {
             shared.writer.some.notified().await;
             continue;
         };
+        // What came together is written at once where it is of known exporters; strangers never get ahead of the rate.
+        let reserved = if urgency == Urgency::Soon { 0 } else { rate.burst - 1 };
         if urgency != Urgency::Restore
-            && let Err(wait) = pace.try_take(rate, Instant::now())
+            && let Err(wait) = pace.try_take_above(reserved, rate, Instant::now())
         {
-            tokio::time::sleep(wait).await;
+            // Something more urgent may come meanwhile.
+            let some = shared.writer.some.notified();
+            let _ = tokio::time::timeout(wait, some).await;
             continue;
         }
         match write_some(&shared, urgency).await {
