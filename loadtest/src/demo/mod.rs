@@ -68,7 +68,7 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 30)]
     pub seconds: u64,
     /// Datagrams per second
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 220)]
     pub rate: u64,
     /// A line a second, also in a terminal
     #[arg(long)]

@@ -59,6 +59,7 @@ impl Verdict {
         check("records in flight at the end", total.in_flight, "should be", 0);
         if dropped == 0 {
             check("data sets", total.sets.seen, "decoded", total.sets.decoded);
+            check("sequence numbers lost", sequences.lost, "should be", 0);
         }
         if !faults.is_empty() {
             return Self::Differs(faults.join("; "));
@@ -163,6 +164,7 @@ mod tests {
             "datagrams sent 10, read or dropped 9",
             "data sets 16, decoded 14",
             "records delivered 1,199, consumed from Kafka 1,200",
+            "sequence numbers lost 4, should be 0",
         ] {
             assert!(line.contains(fault), "{fault:?} is not in {line}");
         }

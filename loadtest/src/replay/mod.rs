@@ -117,6 +117,9 @@ pub struct Replay {
     source_base: IpAddr,
     addresses: HashMap<IpAddr, Exporter>,
     ports: HashMap<SocketAddr, Port>,
+    renames_agents: bool,
+    /// Memory for a datagram that is changed.
+    changed: Vec<u8>,
     report: ReplayReport,
 }
 
@@ -145,8 +148,16 @@ impl Replay {
             source_base,
             addresses: HashMap::new(),
             ports: HashMap::new(),
+            renames_agents: false,
+            changed: Vec::new(),
             report: ReplayReport::default(),
         }
+    }
+
+    /// Has sFlow agents (IPv4) say the address that stands for their exporter's: else those of two replays are one agent, whose
+    /// counters go back and forth.
+    pub fn rename_agents(self) -> Self {
+        Self { renames_agents: true, ..self }
     }
 
     /// Shares datagrams among the targets in this way.
@@ -174,7 +185,19 @@ impl Replay {
         };
         let picked = self.port_of(datagram.source)?.picker.pick();
         let target = self.targets[picked].into();
-        match self.port_of(datagram.source)?.socket.send_to(datagram.payload, &target) {
+        let exporter = self.addresses.get(&datagram.source.ip()).map(|exporter| exporter.address);
+        let mut payload = datagram.payload;
+        if self.renames_agents
+            && let (Some(IpAddr::V4(address)), [0, 0, 0, 5, 0, 0, 0, 1, _, _, _, _, ..]) = (exporter, payload)
+        {
+            self.changed.clear();
+            self.changed.extend_from_slice(payload);
+            self.changed[8..12].copy_from_slice(&address.octets());
+            payload = &self.changed;
+        }
+        // Opened above.
+        let Some(port) = self.ports.get(&datagram.source) else { return Ok(()) };
+        match port.socket.send_to(payload, &target) {
             Ok(bytes) => {
                 self.report.datagrams += 1;
                 self.report.bytes += bytes as u64;
