@@ -228,7 +228,7 @@ mod tests {
                          "dropped_reasons":{"queue_full":1}}"#;
         let datagrams = r#"{"arrived":9,"kernel_dropped":2,"received":7,"decoded":4,"partly_decoded":1,"rejected":2,
                             "rejected_reasons":{"not_allowed":2}}"#;
-        let sets = r#"{"seen":5,"decoded":4,"pending":0,"expired":0,"evicted":0,"rejected":1,
+        let sets = r#"{"seen":5,"decoded":4,"held":3,"released":3,"pending":0,"expired":0,"evicted":0,"rejected":1,
                        "rejected_reasons":{"no_template":1}}"#;
         let streams = ["flow", "counters", "drops", "options"].map(|name| format!("\"{name}\":{stream}"));
         let json = format!(
