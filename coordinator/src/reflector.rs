@@ -501,8 +501,8 @@ impl Shared {
                 return Err(invalid);
             }
         };
-        let is_known = state.entry(id).is_some();
-        if !is_known && self.options.limits.room(state.len(), state.bytes(), is_known).is_err() {
+        let room = || self.options.limits.room(state.len(), state.bytes(), false);
+        if state.entry(id).is_none() && room().is_err() {
             self.counters.refused_full.increment();
             return Ok(());
         }
