@@ -47,12 +47,16 @@ fn cluster<const N: usize>(ids: [&str; N]) -> Result<(Coordinator, [Node; N], Ca
     Ok((coordinator, nodes, catchctl))
 }
 
-/// Waits until so many nodes are well and have a session.
-fn wait_for_nodes(catchctl: &Catchctl, count: usize) -> Result<Value> {
+/// Waits until so many nodes are well and have a session, and all else of the cluster is well: a leader takes a moment to be found.
+fn wait_for_nodes(catchctl: &Catchctl, count: usize) -> Result<()> {
     catchctl.wait_json("the nodes' sessions", &["nodes"], |answer| {
         let nodes = answer["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
         let well = |node: &&Value| node["coordinator"] != "" && node["health"]["status"] == "ok";
         nodes.iter().filter(well).count() == count
+    })?;
+    until("the cluster to be well", || {
+        let ended = catchctl.run(&["health"])?;
+        Ok(if ended.code == Some(0) { Ok(()) } else { Err(format!("{ended:?}")) })
     })
 }
 
