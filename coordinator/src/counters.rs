@@ -60,6 +60,12 @@ counters! {
     learned_scopes,
     /// Of them, those that held nothing new.
     learned_known,
+    /// Scopes pushed to other replicas.
+    pushed_scopes,
+    /// Scopes that other replicas pushed here.
+    heard_scopes,
+    /// Of them, those that were not valid or had no room.
+    heard_refused,
     /// Templates that nodes looked for, and that were told to the others.
     wanted_told,
     /// Templates that nodes looked for, and that were left out for want of room.

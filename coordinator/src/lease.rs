@@ -53,6 +53,11 @@ impl Tenancy {
         Self { replica, state: Mutex::default(), changed: Notify::new() }
     }
 
+    /// The replica as it is in the store.
+    pub(crate) fn replica(&self) -> &Replica {
+        &self.replica
+    }
+
     fn lock(&self) -> MutexGuard<'_, Tenants> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

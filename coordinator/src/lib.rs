@@ -5,6 +5,7 @@
 //! nodes --NodeSession--> session --learned--> store (merge, limits) --compare-and-swap--> etcd
 //!                           ^                                                              |
 //!                           +------------- deltas ------ view <------ reflector <--watch---+
+//!                                                         ^ push: what the store lacks yet, between replicas
 //! people --ClusterAdmin--> admin --desired state, configuration--> etcd
 //! ```
 
@@ -29,6 +30,7 @@ pub mod merge;
 pub mod metrics;
 mod mirror;
 pub mod peers;
+mod push;
 mod reflector;
 mod registry;
 pub mod replica;

@@ -29,6 +29,7 @@ metrics_table! {
     LEASE_LOSSES = Counter "catchment_lease_losses_total" [] "Leases that ended and were replaced.";
     RETENTION_DELETES = Counter "catchment_retention_deletes_total" [] "Keys that were taken away because nobody had seen their exporter.";
     LEARNED = Counter "catchment_learned_scopes_total" ["outcome"] "Scopes that nodes sent up: `taken`, `known` before, or refused, and why.";
+    PUSHED = Counter "catchment_pushed_scopes_total" ["outcome"] "Scopes that coordinators tell one another before the store has them: `told` to another one, `heard` from one, or `refused` as not valid or for want of room.";
     WANTED = Counter "catchment_wanted_templates_total" ["outcome"] "Templates that nodes looked for: `told` to the others, or `dropped` for want of room.";
     SNAPSHOTS = Counter "catchment_snapshots_total" [] "Snapshots of the shared state begun.";
     RESNAPSHOTS = Counter "catchment_resnapshots_total" [] "Those of sessions that had fallen too far behind.";
@@ -125,6 +126,10 @@ impl Metrics {
         ] {
             registry.counter(LEARNED, [outcome.into()], count);
         }
+        registry.counter(PUSHED, ["told".into()], counted.pushed_scopes);
+        let heard = counted.heard_scopes.saturating_sub(counted.heard_refused);
+        registry.counter(PUSHED, ["heard".into()], heard);
+        registry.counter(PUSHED, ["refused".into()], counted.heard_refused);
         registry.counter(WANTED, ["told".into()], counted.wanted_told);
         registry.counter(WANTED, ["dropped".into()], counted.wanted_dropped);
         registry.counter(SNAPSHOTS, [], counted.snapshots);

@@ -1,7 +1,8 @@
 //! Between the replicas of a cluster: what one asks another, and what it answers.
 //!
 //! Replicas find each other in the store (`coordinators/<id>`). Nothing that nodes need depends on another replica: it is asked only for
-//! what people want to see of all nodes, to check a configuration, and for the sequence accounts, which one replica keeps.
+//! what people want to see of all nodes, to check a configuration, and for the sequence accounts, which one replica keeps; and it
+//! is told of what the store will bring it later.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +13,7 @@ use catchment_proto::cluster::v1::coordinator_peer_server::{CoordinatorPeer, Coo
 use catchment_proto::cluster::v1::{
     CheckConfigRequest, CheckConfigResponse, ClusterConfig, ForwardReportRequest, ForwardReportResponse,
     ListLocalNodesRequest, ListLocalNodesResponse, ListSequencesRequest, ListSequencesResponse, Node,
-    NodeResult, Replica,
+    NodeResult, PushScopesRequest, PushScopesResponse, Replica,
 };
 use catchment_sequence::Departure;
 use futures_util::future::join_all;
@@ -107,7 +108,7 @@ impl Peers {
         join_all(asked).await
     }
 
-    fn client(&self, replica: &Replica) -> Result<Client, Status> {
+    pub(crate) fn client(&self, replica: &Replica) -> Result<Client, Status> {
         let mut channels = self.channels.lock().unwrap_or_else(PoisonError::into_inner);
         let channel = match channels.get(&replica.grpc_address) {
             Some(channel) => channel.clone(),
@@ -164,7 +165,7 @@ impl PeerService {
     }
 }
 
-/// The largest message that another replica may send: a report of sequences.
+/// The largest message that another replica may send: a report of sequences, or scopes.
 const LARGEST_REPORT: usize = 5 << 20;
 
 impl From<NotLeader> for Status {
@@ -222,6 +223,17 @@ impl CoordinatorPeer for PeerService {
         self.check_cluster(&cluster)?;
         let config = config.ok_or_else(|| Status::invalid_argument("config: it is missing"))?;
         Ok(Response::new(CheckConfigResponse { results: check_local(&self.sessions, &config).await }))
+    }
+
+    async fn push_scopes(
+        &self,
+        request: Request<PushScopesRequest>,
+    ) -> Result<Response<PushScopesResponse>, Status> {
+        let PushScopesRequest { cluster, coordinator, scopes } = request.into_inner();
+        self.check_cluster(&cluster)?;
+        let from = coordinator.ok_or_else(|| Status::invalid_argument("coordinator: it is missing"))?;
+        self.store.shared().hear(&from, &scopes);
+        Ok(Response::new(PushScopesResponse {}))
     }
 }
 

@@ -27,6 +27,7 @@ use crate::desired;
 use crate::keys::Key;
 use crate::kv::{Change, Event, Expect, KvError, Moment, Pair};
 use crate::mirror::{Held, config_number};
+use crate::push::start_of;
 use crate::scope::ScopeId;
 use crate::store::{Connection, Shared, now};
 use crate::validate::{self, Invalid};
@@ -410,8 +411,12 @@ impl Reflector {
                 if replica.id != *id {
                     return Err(Invalid::OtherKey(replica.id));
                 }
+                let start = start_of(&replica);
                 let held = Held { value: Arc::new(replica), revision };
-                shared.mirror.update(|mirror| mirror.replicas.insert(id.clone(), held));
+                let before = shared.mirror.update(|mirror| mirror.replicas.insert(id.clone(), held));
+                if before.is_some_and(|before| start_of(&before.value) != start) {
+                    shared.take_over();
+                }
             }
             Key::Wanted(id) if *id != shared.options.coordinator && origin == Origin::Watch => {
                 shared.pass_on(WantedList::decode(&*pair.value).map_err(encoding)?);
@@ -457,6 +462,8 @@ impl Reflector {
                 shared.mirror.update(|mirror| mirror.replicas.remove(id));
                 if *id == shared.options.coordinator {
                     shared.tenancy.heard_of_replica(false);
+                } else {
+                    shared.take_over();
                 }
             }
             Key::Leader => shared.mirror.update(|mirror| mirror.leader = None),

@@ -9,6 +9,7 @@ use catchment_sequence::Limits;
 use crate::Store;
 use crate::admin::Admin;
 use crate::peers::{Dial, PeerService, Peers};
+use crate::push;
 use crate::sequences::Sequences;
 use crate::session::{NodeSessionService, SessionOptions, Sessions};
 
@@ -26,6 +27,7 @@ impl Services {
     /// runtime.
     pub fn start(store: Store, dial: Arc<Dial>, options: SessionOptions, limits: Limits) -> Self {
         let peers = Peers::new(store.clone(), dial);
+        push::start(&store, &peers);
         let sequences = Sequences::start(store.clone(), peers.clone(), limits);
         let sessions = Sessions::start(store.clone(), sequences.clone(), options);
         Self { store, peers, sequences, sessions }

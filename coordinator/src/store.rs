@@ -261,7 +261,8 @@ impl Shared {
     }
 }
 
-fn until_stopped(
+/// The task, until the store is stopped.
+pub(crate) fn until_stopped(
     shared: &Shared,
     task: impl Future<Output = ()> + Send + 'static,
 ) -> impl Future<Output = ()> + Send + 'static {

@@ -33,6 +33,7 @@ enum Step {
 enum Message {
     Up { coordinator: usize, scope: Scope },
     Down { node: usize, scope: Scope },
+    Push { coordinator: usize, from: (usize, u32), scope: Scope },
     Write { coordinator: usize, scope: Scope, expected: u64 },
     Watch { coordinator: usize, scope: Scope, revision: u64 },
 }
@@ -41,8 +42,13 @@ struct World {
     nodes: Vec<Scope>,
     sessions: Vec<usize>,
     coordinators: Vec<Scope>,
-    /// Revision of the key as each coordinator last saw it.
+    /// Revision of the key as each coordinator last saw it, and what it held.
     seen: Vec<u64>,
+    stored: Vec<Scope>,
+    /// How often each was started.
+    starts: Vec<u32>,
+    /// Whether another coordinator writes what this one knows beyond the store.
+    pledged: Vec<bool>,
     store: Scope,
     revision: u64,
     network: Vec<Message>,
@@ -62,6 +68,9 @@ impl World {
             sessions: (0..NODES).map(|node| node % COORDINATORS).collect(),
             coordinators: vec![empty.clone(); COORDINATORS],
             seen: vec![0; COORDINATORS],
+            stored: vec![empty.clone(); COORDINATORS],
+            starts: vec![0; COORDINATORS],
+            pledged: vec![false; COORDINATORS],
             store: empty,
             revision: 0,
             network: vec![],
@@ -95,12 +104,22 @@ impl World {
             Step::CoordinatorCrash { coordinator, other } => {
                 self.network.retain(|message| match message {
                     Message::Up { coordinator: at, .. }
+                    | Message::Push { coordinator: at, .. }
                     | Message::Write { coordinator: at, .. }
                     | Message::Watch { coordinator: at, .. } => *at != coordinator,
                     Message::Down { .. } => true,
                 });
                 self.coordinators[coordinator] = self.store.clone();
+                self.stored[coordinator] = self.store.clone();
                 self.seen[coordinator] = self.revision;
+                self.pledged[coordinator] = false;
+                self.starts[coordinator] += 1;
+                for other in (0..COORDINATORS).filter(|other| *other != coordinator) {
+                    self.pledged[other] = false;
+                    if self.is_dirty(other) {
+                        self.write(other);
+                    }
+                }
                 for node in 0..NODES {
                     if self.sessions[node] == coordinator {
                         self.join(node, other);
@@ -112,6 +131,8 @@ impl World {
                 self.revision += 1;
                 for coordinator in 0..COORDINATORS {
                     self.seen[coordinator] = self.revision;
+                    self.stored[coordinator] = self.store.clone();
+                    self.pledged[coordinator] = false;
                     self.write(coordinator);
                 }
             }
@@ -137,6 +158,18 @@ impl World {
         self.network.push(Message::Write { coordinator, scope, expected });
     }
 
+    fn is_dirty(&self, coordinator: usize) -> bool {
+        self.coordinators[coordinator] != self.stored[coordinator]
+    }
+
+    fn push(&mut self, from: usize) {
+        let scope = self.coordinators[from].clone();
+        let others = (0..COORDINATORS).filter(|other| *other != from);
+        let from = (from, self.starts[from]);
+        let message = |coordinator| Message::Push { coordinator, from, scope: scope.clone() };
+        self.network.extend(others.map(message));
+    }
+
     fn fan_out(&mut self, coordinator: usize) {
         let scope = self.coordinators[coordinator].clone();
         let nodes = (0..NODES).filter(|node| self.sessions[*node] == coordinator);
@@ -147,8 +180,21 @@ impl World {
         match message {
             Message::Up { coordinator, scope } => {
                 if merge(&mut self.coordinators[coordinator], scope).any() {
+                    self.pledged[coordinator] = false;
                     self.fan_out(coordinator);
+                    self.push(coordinator);
                     self.write(coordinator);
+                }
+            }
+            Message::Push { coordinator, from: (from, start), scope } => {
+                let own = self.is_dirty(coordinator) && !self.pledged[coordinator];
+                if merge(&mut self.coordinators[coordinator], scope).any() {
+                    self.pledged[coordinator] = !own && self.starts[from] == start;
+                    self.fan_out(coordinator);
+                    if !self.pledged[coordinator] {
+                        self.push(coordinator);
+                        self.write(coordinator);
+                    }
                 }
             }
             Message::Down { node, scope } => {
@@ -158,6 +204,7 @@ impl World {
                 self.store = scope;
                 self.revision += 1;
                 self.seen[coordinator] = self.revision;
+                self.stored[coordinator] = self.store.clone();
                 for coordinator in 0..COORDINATORS {
                     let (scope, revision) = (self.store.clone(), self.revision);
                     self.network.push(Message::Watch { coordinator, scope, revision });
@@ -170,11 +217,14 @@ impl World {
 
     /// What the store holds is merged; where more is known, that is written.
     fn take(&mut self, coordinator: usize, scope: &Scope, revision: u64) {
-        self.seen[coordinator] = self.seen[coordinator].max(revision);
+        if revision >= self.seen[coordinator] {
+            self.seen[coordinator] = revision;
+            self.stored[coordinator] = scope.clone();
+        }
         if merge(&mut self.coordinators[coordinator], scope.clone()).any() {
             self.fan_out(coordinator);
         }
-        if self.coordinators[coordinator] != *scope {
+        if self.coordinators[coordinator] != *scope && !self.pledged[coordinator] {
             self.write(coordinator);
         }
     }

@@ -7,13 +7,11 @@ use catchment_proto::cluster::v1::{StateRevision, SyncStateResponse, Wanted, syn
 use tokio::sync::{broadcast, watch};
 
 use super::wire::{EncodedResponse, Part};
-use super::{State, View};
+use super::{STEP, State, View};
 use crate::scope::ScopeId;
 
 /// Octets of a message, at most.
 const MAX_MESSAGE: usize = 1024 * 1024 - 4096;
-/// Positions that are looked at in one go, so that the lock is short.
-const STEP: usize = 8192;
 /// Scopes that a node looks for and that are answered at once.
 const MAX_ANSWERS: usize = 1024;
 
@@ -74,7 +72,7 @@ impl Feed {
         answers: Answers,
         resume: Option<&StateRevision>,
     ) -> Self {
-        let head = view.head.subscribe();
+        let head = view.subscribe();
         let state = view.lock();
         let from = resume.and_then(|resume| state.position_at(&resume.store, resume.revision));
         let mut feed = Self {

@@ -30,6 +30,8 @@ use crate::validate;
 
 /// Removals that are remembered for sessions.
 const MAX_REMOVALS: usize = 64 * 1024;
+/// Positions that are looked at in one go, so that the lock is short.
+const STEP: usize = 8192;
 /// Revisions that are remembered for sessions that come back.
 const MAX_CHECKPOINTS: usize = 64 * 1024;
 
@@ -93,6 +95,8 @@ pub(crate) struct Entry {
     pub(crate) seen_revision: i64,
     /// How it waits for its turn to be written.
     pub(crate) queued: Queued,
+    /// All of it that the store lacks came from another replica, which writes it.
+    pledged: bool,
 }
 
 /// How a part of a scope stands to the store.
@@ -136,6 +140,11 @@ impl Entry {
         !self.stored_templates.clean || !self.stored_options.clean
     }
 
+    /// Whether that is for this replica to do.
+    pub(crate) fn is_to_write(&self) -> bool {
+        self.is_dirty() && !self.pledged
+    }
+
     /// Position of the content.
     pub(crate) fn content_position(&self) -> u64 {
         self.content_position
@@ -156,6 +165,14 @@ impl Entry {
 
 fn exporter_of(id: &ScopeId) -> (Box<str>, IpAddr) {
     (id.zone.clone(), id.exporter)
+}
+
+/// A part of what a replica pushes to another one.
+pub(crate) struct Untold {
+    /// Canonical bytes of scopes.
+    pub(crate) scopes: Vec<Box<[u8]>>,
+    /// Whether the cursor is where the view is.
+    pub(crate) at_head: bool,
 }
 
 /// Two states of a scope merged.
@@ -183,6 +200,11 @@ impl View {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Moves when there is something new to look at.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<u64> {
+        self.head.subscribe()
     }
 
     /// Lets sessions look. To be called after the lock is given back.
@@ -307,11 +329,68 @@ impl State {
         if let Some(entry) = self.scopes.get_mut(&scope.id) {
             entry.origin = if own { origin } else { 0 };
             entry.seen = now;
+            entry.pledged = false;
         }
         Ok(changed)
     }
 
-    /// Merges what the store holds at `revision`; gives whether the view knows more than that, which is then to be written.
+    /// Merges what another replica has pushed, if it holds anything new and `admit` lets it. Where it has `pledged` to write that,
+    /// this one need not.
+    pub(crate) fn hear<R>(
+        &mut self,
+        scope: &Scope,
+        pledged: bool,
+        now: u32,
+        admit: impl FnOnce(&Self) -> Result<(), R>,
+    ) -> Result<Changed, R> {
+        let Some(merged) = self.union(scope) else { return Ok(Changed::default()) };
+        admit(self)?;
+        let own = self.entry(&scope.id).is_some_and(Entry::is_to_write);
+        let changed = merged.changed;
+        self.put(merged, now);
+        if let Some(entry) = self.scopes.get_mut(&scope.id) {
+            entry.origin = 0;
+            entry.seen = now;
+            entry.pledged = pledged && !own;
+        }
+        Ok(changed)
+    }
+
+    /// What nodes taught this replica after the position `cursor` and the store lacks, up to `octets`; moves the cursor behind it.
+    /// Nothing, where there may be more: it is looked for in steps.
+    pub(crate) fn untold(&self, cursor: &mut u64, octets: usize) -> Untold {
+        let mut scopes: Vec<Box<[u8]>> = Vec::new();
+        let mut room = octets;
+        for (looked, (position, id)) in self.positions.range(*cursor + 1..).enumerate() {
+            if looked == STEP {
+                return Untold { scopes, at_head: false };
+            }
+            let own = self.entry(id).filter(|entry| entry.position == *position && entry.is_to_write());
+            if let Some(entry) = own {
+                if room < entry.content.len() && !scopes.is_empty() {
+                    return Untold { scopes, at_head: false };
+                }
+                room = room.saturating_sub(entry.content.len());
+                scopes.push(entry.content.clone());
+            }
+            *cursor = *position;
+        }
+        Untold { scopes, at_head: true }
+    }
+
+    /// What another replica has pledged to write is for this one to do. Gives all that is to be written.
+    pub(crate) fn take_over(&mut self) -> Vec<Arc<ScopeId>> {
+        let dirty = self.scopes.iter_mut().filter(|(_, entry)| entry.is_dirty());
+        dirty
+            .map(|(id, entry)| {
+                entry.pledged = false;
+                Arc::clone(id)
+            })
+            .collect()
+    }
+
+    /// Merges what the store holds at `revision`; gives whether the view knows more than that, which is then for this replica to
+    /// write.
     pub(crate) fn take_stored(&mut self, part: Part, stored: &Scope, revision: i64, now: u32) -> bool {
         let id = &stored.id;
         let fresh = !self.scopes.contains_key(id);
@@ -336,7 +415,7 @@ impl State {
         if !changed {
             self.move_to_head(id);
         }
-        !clean
+        !clean && self.entry(id).is_some_and(Entry::is_to_write)
     }
 
     /// The store has a value at `revision` that cannot be used. Nothing is written for that alone: a later release may know it.
@@ -446,6 +525,7 @@ impl State {
         for entry in self.scopes.values_mut() {
             entry.stored_templates = Stored::default();
             entry.stored_options = Stored::default();
+            entry.pledged = false;
             entry.seen_revision = 0;
             entry.seen_stored = 0;
         }
@@ -520,11 +600,11 @@ impl State {
             origin: 0,
             stored_templates: Stored { clean: scope.templates.is_empty(), ..Stored::default() },
             stored_options: Stored { clean: scope.options.is_empty(), ..Stored::default() },
-
             seen: now,
             seen_stored: 0,
             seen_revision: 0,
             queued: Queued::No,
+            pledged: false,
         };
         *self.exporters.entry(exporter_of(&id)).or_default() += 1;
         self.scopes.insert(id, entry);
