@@ -51,7 +51,9 @@ impl Replica {
             let limits = catchment_sequence::Limits::default();
             let services = Services::start(store.clone(), Arc::new(plain), sessions, limits);
             store.loaded().await;
-            let router = Server::builder().add_service(services.node_session());
+            let router = Server::builder()
+                .add_service(services.node_session())
+                .add_service(services.coordinator_peer());
             // As a coordinator's port does: else some messages wait for an acknowledgement that is 40 ms late.
             let at_once = |socket: &tokio::net::TcpStream| socket.set_nodelay(true).unwrap();
             let incoming = TcpListenerStream::new(listener).map(move |socket| socket.inspect(at_once));
