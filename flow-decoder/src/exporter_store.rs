@@ -19,8 +19,9 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::ptr;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use arc_swap::ArcSwapOption;
 
@@ -334,11 +335,12 @@ impl ExporterStore {
     }
 
     /// Notes that data has decoded by a layout: its definitions may be shared from now on.
-    pub(crate) fn proven(&self, key: &ScopeKey, scope: &Scope, id: u16, layout: &Arc<Layout>) {
+    pub(crate) fn proven(&self, key: &ScopeKey, scope: &Scope, id: u16, layout: &Weak<Layout>) {
         scope.note(Note::Proven);
         let state = scope.latest();
         let Some(definitions) = state.templates.get(id) else { return };
-        let of_layout = definitions.all().iter().filter(|known| Arc::ptr_eq(&known.layout, layout));
+        let of_layout =
+            definitions.all().iter().filter(|known| ptr::eq(Arc::as_ptr(&known.layout), layout.as_ptr()));
         if of_layout.filter(|known| known.mark(Mark::Proven)).count() > 0 {
             self.changed(key);
         }

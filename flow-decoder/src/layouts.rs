@@ -1,12 +1,13 @@
 //! Layouts by content: equal ones are one [`Layout`], whoever announced them, and are compiled when data first needs it.
 //!
-//! A node that is told of 200,000 templates decodes by few of them, so a layout is its fields and nothing more until then.
-//! Whoever drops a layout last takes it out of the table, so the octets that are counted are those that are held.
+//! A node that is told of 200,000 templates decodes by few of them, so a layout is its fields, and its plan is there as long as
+//! decoders hold it. Only the store holds layouts: where it forgets the last exporter of one, the layout leaves the table, and the octets
+//! that are counted are those that are held.
 
 use std::collections::HashMap;
 use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use crate::exporter_store::lock;
 use crate::plan::Plan;
@@ -15,11 +16,11 @@ use crate::template::Template;
 /// What a layout takes beside its fields: itself, its template, its place in the table, what the allocator adds.
 const OCTETS: usize = 180;
 
-/// A template's layout and, once data has come by it, its plan.
+/// A template's layout and, while decoders use it, its plan.
 #[derive(Debug)]
 pub(crate) struct Layout {
     template: Arc<Template>,
-    plan: OnceLock<Arc<Plan>>,
+    plan: Mutex<Weak<Plan>>,
     table: Arc<Table>,
 }
 
@@ -28,18 +29,18 @@ impl Layout {
         &self.template
     }
 
-    /// The plan, compiled at the first call.
-    pub(crate) fn plan(&self) -> &Arc<Plan> {
-        self.plan.get_or_init(|| {
+    /// The plan, compiled where nobody holds it.
+    pub(crate) fn plan(&self) -> Arc<Plan> {
+        let mut held = lock(&self.plan);
+        held.upgrade().unwrap_or_else(|| {
             let plan = Arc::new(Plan::compile(self.template.clone()));
-            self.table.octets.fetch_add(plan.octets(), Ordering::Relaxed);
+            *held = Arc::downgrade(&plan);
             plan
         })
     }
 
     fn octets(&self) -> usize {
-        let plan = self.plan.get().map_or(0, |plan| plan.octets());
-        OCTETS + size_of_val(self.template.fields()) + plan
+        OCTETS + size_of_val(self.template.fields())
     }
 }
 
@@ -74,13 +75,13 @@ impl Layouts {
             return layout;
         }
         let (template, table) = (template.clone(), self.0.clone());
-        let layout = Arc::new(Layout { template: template.clone(), plan: OnceLock::new(), table });
+        let layout = Arc::new(Layout { template: template.clone(), plan: Mutex::default(), table });
         self.0.octets.fetch_add(layout.octets(), Ordering::Relaxed);
         by_content.insert(template, Arc::downgrade(&layout));
         layout
     }
 
-    /// Octets of memory that they take, plans included.
+    /// Octets of memory that they take, without plans.
     pub(crate) fn octets(&self) -> usize {
         self.0.octets.load(Ordering::Relaxed)
     }

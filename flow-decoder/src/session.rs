@@ -3,7 +3,7 @@
 //! It holds no snapshot of the scope: memory that the store gives up must not stay here.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use crate::clock::Clock;
 use crate::data_set::MessageHeader;
@@ -61,7 +61,8 @@ pub(crate) struct Session {
 struct Known {
     id: u16,
     plan: Arc<Plan>,
-    layout: Arc<Layout>,
+    /// Whose plan it is, unless the store has forgotten it.
+    layout: Weak<Layout>,
     /// Whether it is known that data decodes by it.
     proven: bool,
 }
@@ -125,12 +126,14 @@ impl Session {
         &self.options
     }
 
-    /// Gives up the plans of a scope that is gone; says how many others there are.
-    pub(crate) fn forget_plans(&mut self) -> usize {
-        if !self.is_known() {
-            self.resolved = Vec::new();
-        }
-        self.resolved.len()
+    /// Gives up the plans that it has looked up; it looks them up again when data comes.
+    pub(crate) fn forget_plans(&mut self) {
+        self.resolved = Vec::new();
+    }
+
+    /// Octets of the plans that it holds; of those that other sessions hold too only its part.
+    pub(crate) fn plan_octets(&self) -> usize {
+        self.resolved.iter().map(|known| known.plan.octets() / Arc::strong_count(&known.plan)).sum()
     }
 
     pub(crate) fn plan(&self, at: usize) -> &Plan {
@@ -218,7 +221,7 @@ impl Session {
         }
     }
 
-    /// The plan of a data set; `looked_up` counts plans that were not known in the session.
+    /// The plan of a data set; `looked_up` counts octets of plans that were not known in the session.
     pub(crate) fn resolve(&mut self, set: u16, looked_up: &mut usize) -> Resolved {
         let at = match self.resolved.binary_search_by_key(&set, |known| known.id) {
             Ok(at) => return Resolved::At(at),
@@ -227,13 +230,13 @@ impl Session {
         let Some(scope) = &self.scope else { return Resolved::Waits(Reason::NoTemplate) };
         match scope.state().lookup(set, self.key.port, self.restarts.epoch()) {
             Lookup::Found(definition) => {
-                *looked_up += 1;
-                let layout = definition.layout.clone();
+                let layout = Arc::downgrade(&definition.layout);
                 let proven = definition.is(Mark::Proven);
                 let plan = match &self.treatment.rules {
-                    None => layout.plan().clone(),
-                    Some(rules) => rules.plan(layout.template()),
+                    None => definition.layout.plan(),
+                    Some(rules) => rules.plan(definition.layout.template()),
                 };
+                *looked_up += plan.octets();
                 self.resolved.insert(at, Known { id: set, plan, layout, proven });
                 Resolved::At(at)
             }

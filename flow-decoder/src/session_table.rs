@@ -14,19 +14,17 @@ use crate::session::{Session, SessionKey};
 /// an exporter's counters stood; what goes is made again from the store.
 const GENERATION: usize = 7_168;
 
-/// Plans that sessions may have looked up before those are given up whose scopes are gone: a template that the store has
-/// forgotten, and its plan, would stay in memory else.
-const PLANS: usize = 16_384;
+/// Octets of plans that sessions may hold, when they are counted: each time they have looked up as much. Plans of thousands of
+/// layouts fit; what does not is compiled again when data comes by it.
+const PLAN_OCTETS: usize = 8 << 20;
 
 /// The table.
 #[derive(Debug, Default)]
 pub(crate) struct SessionTable {
     young: HashMap<SessionKey, Session>,
     old: HashMap<SessionKey, Session>,
-    /// Plans that were looked up since they were last counted, and those that were there then.
-    plans: usize,
-    /// How many there may be until they are counted.
-    count_at: usize,
+    /// Octets of plans that were looked up since they were last counted.
+    looked_up: usize,
 }
 
 impl SessionTable {
@@ -56,13 +54,26 @@ impl SessionTable {
         session
     }
 
-    /// Notes that plans were looked up, and gives up those of scopes that are gone when there are many.
-    pub(crate) fn looked_up(&mut self, plans: usize) {
-        self.plans += plans;
-        if self.plans > self.count_at.max(PLANS) {
-            let sessions = self.young.values_mut().chain(self.old.values_mut());
-            self.plans = sessions.map(Session::forget_plans).sum();
-            self.count_at = 2 * self.plans;
+    /// Notes that plans of so many octets were looked up.
+    pub(crate) fn looked_up(&mut self, octets: usize) {
+        self.looked_up += octets;
+        if self.looked_up > PLAN_OCTETS {
+            self.looked_up = 0;
+            self.bound_plans();
+        }
+    }
+
+    /// Gives up plans of scopes that are gone and, where the others are too many, of those who were not heard for longest.
+    #[cold]
+    fn bound_plans(&mut self) {
+        let all = self.young.values_mut().chain(self.old.values_mut());
+        all.filter(|session| !session.is_known()).for_each(Session::forget_plans);
+        for old in [true, false] {
+            let held: usize = self.young.values().chain(self.old.values()).map(Session::plan_octets).sum();
+            if held > PLAN_OCTETS {
+                let generation = if old { &mut self.old } else { &mut self.young };
+                generation.values_mut().for_each(Session::forget_plans);
+            }
         }
     }
 

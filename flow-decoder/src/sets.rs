@@ -45,7 +45,7 @@ pub(crate) struct Workspace {
     pub(crate) shared: SharedFields,
     pub(crate) located: Located,
     pub(crate) fields: Vec<FieldSpecifier>,
-    /// Plans that sessions have looked up in the store, until the table of sessions is told.
+    /// Octets of plans that sessions have looked up in the store, until the table of sessions is told.
     pub(crate) looked_up: usize,
 }
 

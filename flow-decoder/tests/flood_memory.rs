@@ -79,3 +79,25 @@ fn templates_alone() {
 fn templates_with_a_record_of_each() {
     check(true);
 }
+
+/// A layout that no other template has.
+fn distinct(number: u32) -> [Field; 10] {
+    std::array::from_fn(|at| field(1 + (number >> (2 * at) & 3) as u16 + 4 * at as u16, 4))
+}
+
+#[test]
+fn a_full_store_of_distinct_layouts_stays_full() {
+    let mut rig = Rig::with_limits(StoreLimits { bytes: LIMIT, ..StoreLimits::default() });
+    let now = 1_800_000_000 * SECOND;
+    let mut most = 0;
+    for number in 0..2_000 {
+        let layouts: Vec<_> = (0..8).map(|at| (256 + at as u16, distinct(number * 8 + at))).collect();
+        let templates: Vec<(u16, &[Field])> = layouts.iter().map(|(id, fields)| (*id, &fields[..])).collect();
+        take(&mut rig, source(number), now, &Message::v9().templates(&templates).build());
+        take(&mut rig, source(number), now, &Message::v9().set(256, [1; 40]).build());
+        let known = rig.store.templates();
+        most = most.max(known);
+        assert!(known > most * 7 / 8, "{known} are left of {most}");
+    }
+    assert!(rig.store.scopes_evicted() > 0, "it was never full");
+}

@@ -27,9 +27,9 @@ const PACE: Duration = Duration::from_millis(40);
 const SETTLE: Duration = Duration::from_secs(30);
 
 /// Of a hundred records so many may miss what options data said a moment before, at another node. Data without a template waits for
-/// it; what else there is to know of an exporter may never be said, so nothing waits for that. All captures begin at once here, and
-/// coordinators write ten times a second: it takes up to a second until all nodes know of all exporters.
-const LATE_OPTIONS_PERCENT: u64 = 3;
+/// it; what else there is to know of an exporter may never be said, so nothing waits for that. All nodes know it in a few
+/// milliseconds, none comes too late then; on a machine that is busy a few may.
+const LATE_OPTIONS_PERCENT: u64 = 1;
 
 /// How often each record came.
 type Records = BTreeMap<Vec<u8>, u64>;

@@ -73,13 +73,16 @@ impl Plan {
         &self.template
     }
 
-    /// Octets of memory that it takes, without the template.
+    /// Octets of memory that it takes, with its template.
     pub(crate) fn octets(&self) -> usize {
         // What the allocator adds to each part.
         const PART: usize = 16;
         let steps = |steps: &[Step]| PART + size_of_val(steps);
         size_of::<Self>()
             + PART
+            + size_of_val(self.template.fields())
+            + PART
+            + size_of_val(&*self.extras)
             + PART
             + size_of_val(&*self.fixed)
             + steps(&self.steps)
