@@ -33,6 +33,15 @@ impl Clock {
         }
     }
 
+    /// The same clock, where a record itself says when the exporter started.
+    pub(crate) fn booted(self, boot_ms: u64) -> Self {
+        match self.origin {
+            Origin::Uptime(_) => self,
+            _ if boot_ms == 0 => self,
+            _ => Self { origin: Origin::Boot(boot_ms), ..self },
+        }
+    }
+
     /// Time of a sysUpTime in ms, as ns since 1970; 0 where it cannot be known. A sysUpTime later than the header's is
     /// the future or the time before a wrap, whichever is nearer.
     pub(crate) fn at_uptime(&self, ms: u64) -> u64 {

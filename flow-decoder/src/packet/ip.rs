@@ -35,6 +35,8 @@ pub struct Ip<'a> {
     pub flow_label: u32,
     /// Fragmentation fields: always there for IPv4, with a fragment header for IPv6.
     pub fragment: Option<Fragment>,
+    /// Octets of the packet as its header says; 0 where it does not.
+    pub length: u32,
     /// The first IPv6 routing header.
     pub routing: Option<Routing<'a>>,
 }
@@ -88,6 +90,7 @@ pub(super) fn v4<'a>(packet: &mut Packet<'a>, layers: &mut Layers, rest: &mut &'
     };
     let [src, dst] = [12, 16].map(|at| [header[at], header[at + 1], header[at + 2], header[at + 3]]);
     let protocol = header[9];
+    let total = u16::from_be_bytes([header[2], header[3]]);
     packet.ip = Some(Ip {
         addresses: Addresses::V4 { src, dst },
         protocol,
@@ -95,10 +98,11 @@ pub(super) fn v4<'a>(packet: &mut Packet<'a>, layers: &mut Layers, rest: &mut &'
         ttl: header[8],
         flow_label: 0,
         fragment: Some(fragment),
+        length: u32::from(total),
         routing: None,
     });
     layers.push(Layer::Ipv4, size);
-    let total = usize::from(u16::from_be_bytes([header[2], header[3]]));
+    let total = usize::from(total);
     let Some(payload) = rest.get(size..) else { return Next::End };
     *rest = match total.checked_sub(size) {
         Some(len) => &payload[..len.min(payload.len())],
@@ -117,6 +121,7 @@ pub(super) fn v6<'a>(packet: &mut Packet<'a>, layers: &mut Layers, rest: &mut &'
     let (mut src, mut dst) = ([0; 16], [0; 16]);
     src.copy_from_slice(&header[8..24]);
     dst.copy_from_slice(&header[24..]);
+    let len = usize::from(u16::from_be_bytes([header[4], header[5]]));
     let ip = packet.ip.insert(Ip {
         addresses: Addresses::V6 { src, dst },
         protocol: header[6],
@@ -124,10 +129,10 @@ pub(super) fn v6<'a>(packet: &mut Packet<'a>, layers: &mut Layers, rest: &mut &'
         ttl: header[7],
         flow_label: word & 0xf_ffff,
         fragment: None,
+        length: if len == 0 { 0 } else { 40 + len as u32 },
         routing: None,
     });
     layers.push(Layer::Ipv6, 40);
-    let len = usize::from(u16::from_be_bytes([header[4], header[5]]));
     *rest = if len == 0 { payload } else { &payload[..len.min(payload.len())] };
     extensions(ip, layers, rest)
 }
@@ -172,6 +177,11 @@ const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
 const DESTINATION_OPTIONS: u8 = 60;
+
+/// An IPv6 routing header by itself (srhIPv6Section, RFC 9487), as far as it is there.
+pub(crate) fn segments(header: &[u8]) -> Routing<'_> {
+    routing(header, header.len())
+}
 
 /// A routing header of `size` octets, of which `rest` may hold fewer.
 fn routing(rest: &[u8], size: usize) -> Routing<'_> {

@@ -22,6 +22,7 @@ mod transport;
 mod tunnel;
 mod write;
 
+pub(crate) use ip::segments;
 pub use ip::{Addresses, Fragment, Ip, Routing};
 pub use layers::{Layer, Layers};
 pub use tunnel::{Tunnel, TunnelKind};
@@ -155,6 +156,18 @@ impl<'a> Headers<'a> {
                 packet(&mut Packet::default(), &mut self.layers, &mut rest, first)
             };
         }
+    }
+}
+
+impl Headers<'_> {
+    /// Octets up to the end of the IP packet as its header says; 0 where it does not.
+    pub fn octets_on_wire(&self) -> u64 {
+        let length = self.outer.ip.map_or(0, |ip| ip.length);
+        if length == 0 {
+            return 0;
+        }
+        let before = self.layers.iter().take_while(|(layer, _)| !matches!(layer, Layer::Ipv4 | Layer::Ipv6));
+        before.map(|(_, size)| u64::from(size)).sum::<u64>() + u64::from(length)
     }
 }
 

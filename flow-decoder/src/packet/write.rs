@@ -2,12 +2,12 @@
 
 use super::layers::MAX_LAYERS;
 use super::{Addresses, Fragment, Headers, Ip, Layers, Packet, Tunnel};
-use crate::protobuf::RecordWriter;
+use crate::protobuf::FieldWriter;
 use crate::record::flow;
 
 impl Headers<'_> {
     /// Writes every field that the headers fill, and none else.
-    pub fn write(&self, writer: &mut RecordWriter<'_>) {
+    pub fn write(&self, writer: &mut impl FieldWriter) {
         self.outer.write(writer);
         if let Some(tunnel) = self.tunnel {
             tunnel.write(writer);
@@ -19,7 +19,7 @@ impl Headers<'_> {
 
 impl Packet<'_> {
     /// Writes the fields of the packet on the wire.
-    fn write(&self, writer: &mut RecordWriter<'_>) {
+    fn write(&self, writer: &mut impl FieldWriter) {
         writer.uint(flow::SRC_MAC, self.src_mac.map_or(0, number48));
         writer.uint(flow::DST_MAC, self.dst_mac.map_or(0, number48));
         writer.uint(flow::VLAN_ID, self.vlan_id().map_or(0, u64::from));
@@ -46,7 +46,7 @@ impl Packet<'_> {
     }
 
     /// Writes the fields of the packet inside of a tunnel.
-    fn write_inner(&self, writer: &mut RecordWriter<'_>) {
+    fn write_inner(&self, writer: &mut impl FieldWriter) {
         writer.uint(flow::INNER_SRC_MAC, self.src_mac.map_or(0, number48));
         writer.uint(flow::INNER_DST_MAC, self.dst_mac.map_or(0, number48));
         writer.uint(flow::INNER_VLAN_ID, self.vlan_id().map_or(0, u64::from));
@@ -72,7 +72,7 @@ impl Packet<'_> {
 }
 
 impl Ip<'_> {
-    fn write(&self, writer: &mut RecordWriter<'_>) {
+    fn write(&self, writer: &mut impl FieldWriter) {
         match self.addresses {
             Addresses::V4 { src, dst } => {
                 writer.bytes4(flow::SRC_ADDR, src);
@@ -102,7 +102,7 @@ impl Ip<'_> {
 }
 
 impl Tunnel {
-    fn write(self, writer: &mut RecordWriter<'_>) {
+    fn write(self, writer: &mut impl FieldWriter) {
         writer.uint(flow::TUNNEL_TYPE, self.kind as u64);
         writer.uint(flow::TUNNEL_ID, self.id);
     }
@@ -110,7 +110,7 @@ impl Tunnel {
 
 impl Layers {
     /// Writes the two packed fields. They are small and in every record, so each is encoded on the stack and copied once.
-    fn write(&self, writer: &mut RecordWriter<'_>) {
+    fn write(&self, writer: &mut impl FieldWriter) {
         let (mut kinds, mut sizes) = (Packed::default(), Packed::default());
         for (layer, size) in self.iter() {
             kinds.push(layer as u16);

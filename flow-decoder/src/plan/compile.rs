@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::beside::Beside;
 use super::extra::ExtraStep;
 use super::fixed::FixedStep;
 use super::mapping::{FIRST, MPLS_LABELS, Mapping, SECOND, STAND_INS};
@@ -10,7 +11,7 @@ use super::step::{Op, Step};
 use super::{Plan, RecordSampling};
 use crate::elements::DataType;
 use crate::overrides::{Destination, FieldRule, How};
-use crate::protobuf::{Delimiting, RecordBuffer};
+use crate::protobuf::{Delimiting, FieldSet, RecordBuffer};
 use crate::record::flow;
 use crate::record_field::{Holds, RecordField, registered};
 use crate::template::{FieldSpecifier, Template};
@@ -22,18 +23,18 @@ const RATES: [u16; 7] = [34, 50, 305, 306, 309, 310, 311];
 const PADDING: u16 = 210;
 
 /// A field that a rule or a mapping row matches.
-struct Candidate {
+pub(super) struct Candidate {
     /// Preference: rules in their order, then the row's place in its table.
     row: usize,
     /// The element's number in the built-in tables; `None` where a rule sends it here.
-    id: Option<u16>,
-    step: Step,
+    pub(super) id: Option<u16>,
+    pub(super) step: Step,
 }
 
 /// A template's field and where it lies.
-struct Place<'a> {
+pub(super) struct Place<'a> {
     specifier: &'a FieldSpecifier,
-    step: Step,
+    pub(super) step: Step,
     /// How many fields of the same element come before it.
     occurrence: usize,
 }
@@ -49,7 +50,10 @@ impl Plan {
         let template = template.into();
         let places = places(&template);
         let mut candidates = candidates(&places, how);
-        let extras = extras(&places, &candidates, how);
+        let filling: Vec<u16> = candidates.iter().map(|candidate| candidate.step.field).collect();
+        let beside = Beside::of(&places, how, &mut candidates);
+        let means = |field: u16| filling.contains(&field) || beside.uses(field);
+        let extras = extras(&places, means, how);
         drop_stand_ins(&mut candidates);
         let mut choices = Vec::new();
         let mut steps = steps(&candidates, &mut choices);
@@ -82,12 +86,29 @@ impl Plan {
         let labels: Vec<u16> = MPLS_LABELS.collect();
         let mut mpls_labels = of_id(&labels);
         mpls_labels.sort_by_key(|(id, _)| *id);
+        let mut filled = FieldSet::default();
+        candidates.iter().for_each(|candidate| filled.insert(candidate.step.tag));
+        if icmp_from_port.is_some() {
+            filled.insert(flow::ICMP_TYPE);
+            filled.insert(flow::ICMP_CODE);
+        }
+        if etype_from.is_some() || !constants.is_empty() {
+            filled.insert(flow::ETYPE);
+        }
+        if !mpls_labels.is_empty() {
+            filled.insert(flow::MPLS_LABEL);
+        }
+        let boot = beside.boot();
+        let beside = beside.writes().then(|| Box::new(beside.beside(filled)));
         Self {
+            boot,
             has_rare_fields: icmp_from_port.is_some()
+                || beside.is_some()
                 || etype_from.is_some()
                 || !mpls_labels.is_empty()
                 || !sampling.is_empty()
                 || !extras.is_empty(),
+            beside,
             extras,
             fixed: fixed.into(),
             steps: steps.into(),
@@ -123,13 +144,18 @@ fn places(template: &Template) -> Vec<Place<'_>> {
 }
 
 impl Place<'_> {
-    fn is(&self, pen: u32, id: u16) -> bool {
+    pub(super) fn is(&self, pen: u32, id: u16) -> bool {
         (self.specifier.pen, self.specifier.id) == (pen, id)
     }
 
     fn is_one_of(&self, ids: &[u16]) -> bool {
         self.specifier.pen == 0 && ids.contains(&self.specifier.id)
     }
+}
+
+/// Whether a rule says where the field's element goes.
+pub(super) fn is_ruled(how: &How, place: &Place<'_>) -> bool {
+    how.rule(place).is_some()
 }
 
 impl How {
@@ -190,8 +216,7 @@ fn op_of(field: RecordField, rule: &FieldRule) -> Option<Op> {
 }
 
 /// Elements to keep as they are: those that a rule sends there, and where unknown ones are kept those that fill nothing.
-fn extras(places: &[Place<'_>], candidates: &[Candidate], how: &How) -> Box<[ExtraStep]> {
-    let fills = |place: &&Place<'_>| candidates.iter().any(|c| c.step.field == place.step.field);
+fn extras(places: &[Place<'_>], fills: impl Fn(u16) -> bool, how: &How) -> Box<[ExtraStep]> {
     let has_meaning = |place: &Place<'_>| {
         place.is_one_of(&[PADDING])
             || how.rule(place).is_none()
@@ -201,7 +226,7 @@ fn extras(places: &[Place<'_>], candidates: &[Candidate], how: &How) -> Box<[Ext
     };
     let kept = |place: &&Place<'_>| match how.rule(place) {
         Some((_, FieldRule { to: Destination::Extra, .. })) => true,
-        _ => how.keep_unknown && !fills(place) && !has_meaning(place),
+        _ => how.keep_unknown && !fills(place.step.field) && !has_meaning(place),
     };
     places.iter().filter(kept).map(|place| ExtraStep::new(place.specifier, place.step)).collect()
 }

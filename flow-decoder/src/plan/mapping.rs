@@ -158,8 +158,13 @@ pub(super) const FIRST: &[Mapping] = &[
     vendor(REVERSE, 86, flow::REVERSE_PACKETS, Op::U64),
     iana(299, flow::REVERSE_PACKETS, Op::U64),
     vendor(REVERSE, 6, flow::REVERSE_TCP_FLAGS, Op::U32),
-    iana(351, flow::TUNNEL_ID, Op::U64),
+    iana(351, flow::TUNNEL_TYPE, Op::SegmentTunnel),
+    iana(507, flow::TUNNEL_TYPE, Op::TunnelGtpU),
+    iana(351, flow::TUNNEL_ID, Op::Segment),
+    iana(507, flow::TUNNEL_ID, Op::U64),
     iana(371, flow::SRC_USER, Op::Text),
+    iana(40000, flow::SRC_USER, Op::Text),
+    iana(498, flow::IPV6_ROUTING_HEADER_SEG_LEFT, Op::U32),
 ];
 
 /// Rows for an element's second occurrence: the inner packet of a tunnel (RFC 7011 8: outer first).

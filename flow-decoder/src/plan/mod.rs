@@ -9,6 +9,7 @@
 //! record by record, into memory that the decoder reuses. Which element fills which field is [`mapping`]'s table, and
 //! before it what a person says of the exporter ([`How`](crate::overrides::How)).
 
+mod beside;
 mod compile;
 mod extra;
 mod fixed;
@@ -20,6 +21,7 @@ pub(crate) use run::{Located, Scene};
 
 use std::sync::Arc;
 
+use self::beside::Beside;
 use self::extra::ExtraStep;
 use self::fixed::FixedStep;
 use self::step::Step;
@@ -46,6 +48,10 @@ pub struct Plan {
     /// Encoded fields that are the same in every record.
     constants: Box<[u8]>,
     sampling: RecordSampling,
+    /// When the exporter started, where records say it: ms since 1970.
+    boot: Option<Step>,
+    /// What fills fields otherwise than by steps.
+    beside: Option<Box<Beside>>,
     /// Elements that are kept as they are.
     extras: Box<[ExtraStep]>,
     /// Whether there is anything beside steps.
@@ -94,6 +100,7 @@ impl Plan {
             + self.constants.len()
             + PART
             + size_of_val(&*self.sampling.rates)
+            + self.beside.iter().map(|beside| PART + size_of_val(&**beside) + beside.octets()).sum::<usize>()
     }
 
     /// Encoded fields that are the same in every record by this template.

@@ -13,6 +13,11 @@ use crate::template::Template;
 const ICMP: u64 = 1;
 const ICMPV6: u64 = 58;
 
+/// Numbers of `TunnelType`; NVGRE is GRE.
+const TUNNEL_GRE: u64 = 1;
+const TUNNEL_VXLAN: u64 = 3;
+const TUNNEL_GTPU: u64 = 5;
+
 /// What a record is decoded with, beside its own octets.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Scene<'a> {
@@ -57,7 +62,7 @@ impl Located {
 }
 
 /// Where a step's octets lie: (offset in the datagram, length).
-trait Locate {
+pub(super) trait Locate {
     fn find(&self, step: &Step) -> (usize, usize);
 }
 
@@ -82,6 +87,17 @@ impl Plan {
     /// Writes the fields of the fixed-length record at `start`, which the caller has checked to be inside the payload.
     #[inline]
     pub(crate) fn encode_fixed(&self, scene: &Scene<'_>, start: usize, out: &mut RecordWriter<'_>) {
+        match &self.boot {
+            None => self.encode_fixed_in(scene, start, out),
+            Some(boot) => {
+                let clock = scene.clock.booted(number(scene, &Fixed(start), boot));
+                self.encode_fixed_in(&Scene { clock: &clock, ..*scene }, start, out);
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn encode_fixed_in(&self, scene: &Scene<'_>, start: usize, out: &mut RecordWriter<'_>) {
         out.raw(scene.shared);
         let end = start + self.record_len;
         let record = scene.payload.get(start..end).unwrap_or_default();
@@ -97,7 +113,13 @@ impl Plan {
     /// Writes the fields of a variable-length record.
     pub(crate) fn encode_located(&self, scene: &Scene<'_>, located: &Located, out: &mut RecordWriter<'_>) {
         out.raw(scene.shared);
-        self.encode(scene, located, out);
+        match &self.boot {
+            None => self.encode(scene, located, out),
+            Some(boot) => {
+                let clock = scene.clock.booted(number(scene, located, boot));
+                self.encode(&Scene { clock: &clock, ..*scene }, located, out);
+            }
+        }
     }
 
     #[inline(always)]
@@ -148,6 +170,9 @@ impl Plan {
         }
         if !self.sampling.is_empty() {
             out.uint(flow::SAMPLING_RATE, self.sampling_rate(scene, record));
+        }
+        if let Some(beside) = &self.beside {
+            beside.write(scene, record, out);
         }
         for extra in &self.extras {
             extra.write(octets(scene, record, &extra.step), out);
@@ -210,7 +235,7 @@ impl Plan {
 }
 
 #[inline(always)]
-fn octets<'a, L: Locate>(scene: &Scene<'a>, record: &L, step: &Step) -> &'a [u8] {
+pub(super) fn octets<'a, L: Locate>(scene: &Scene<'a>, record: &L, step: &Step) -> &'a [u8] {
     let (start, len) = record.find(step);
     scene.payload.get(start..start + len).unwrap_or_default()
 }
@@ -218,7 +243,7 @@ fn octets<'a, L: Locate>(scene: &Scene<'a>, record: &L, step: &Step) -> &'a [u8]
 /// A big-endian number. Of up to eight octets it is read as the eight octets that end with it: they lie inside the
 /// datagram, and one load and a shift serve every length.
 #[inline(always)]
-fn number<L: Locate>(scene: &Scene<'_>, record: &L, step: &Step) -> u64 {
+pub(super) fn number<L: Locate>(scene: &Scene<'_>, record: &L, step: &Step) -> u64 {
     let (start, len) = record.find(step);
     let end = start + len;
     if (1..=8).contains(&len)
@@ -231,10 +256,18 @@ fn number<L: Locate>(scene: &Scene<'_>, record: &L, step: &Step) -> u64 {
 }
 
 /// The number that a step makes of its element.
-fn value<L: Locate>(scene: &Scene<'_>, record: &L, step: &Step) -> u64 {
+pub(super) fn value<L: Locate>(scene: &Scene<'_>, record: &L, step: &Step) -> u64 {
     let number = number(scene, record, step);
     match step.op {
         Op::U32 => number & 0xffff_ffff,
+        // layer2SegmentId: the kind of segment in the top octet, the segment in the low three.
+        Op::Segment if matches!(number >> 56, 1 | 2) => number & 0xff_ffff,
+        Op::SegmentTunnel => match number >> 56 {
+            1 => TUNNEL_VXLAN,
+            2 => TUNNEL_GRE,
+            _ => 0,
+        },
+        Op::TunnelGtpU => TUNNEL_GTPU,
         Op::HighByte => number >> 8 & 0xff,
         Op::LowByte => number & 0xff,
         Op::EtypeOfIpVersion => match number {
@@ -250,7 +283,7 @@ fn value<L: Locate>(scene: &Scene<'_>, record: &L, step: &Step) -> u64 {
         // Unlike elsewhere 0 is a value; only an empty field says nothing.
         Op::MicrosecondsBeforeExport if record.find(step).1 == 0 => 0,
         Op::MicrosecondsBeforeExport => scene.clock.before_export(number),
-        Op::U64 | Op::Address | Op::Bytes | Op::Text | Op::PackedOne | Op::Choice => number,
+        Op::Segment | Op::U64 | Op::Address | Op::Bytes | Op::Text | Op::PackedOne | Op::Choice => number,
     }
 }
 

@@ -27,6 +27,12 @@ pub(super) enum Op {
     NtpMicroseconds,
     /// Microseconds before the export time.
     MicrosecondsBeforeExport,
+    /// The segment of a layer 2 segment id.
+    Segment,
+    /// The tunnel that a layer 2 segment id is of.
+    SegmentTunnel,
+    /// GTP-U, whatever the value.
+    TunnelGtpU,
     /// Four or sixteen octets as they are; other lengths are left out.
     Address,
     /// Octets as they are.

@@ -13,11 +13,14 @@
 //!
 //! Proto3 leaves out fields of value 0, and so do the writers here.
 
+mod filling;
 mod room;
 mod tag;
 mod varint;
 mod writer;
 
+pub use filling::FieldWriter;
+pub(crate) use filling::{FieldSet, Filling};
 pub(crate) use room::Room;
 pub use tag::Tag;
 pub use writer::{Nested, RecordWriter};

@@ -28,6 +28,12 @@ impl Tag {
         }
     }
 
+    /// The field's number.
+    pub(crate) fn number(self) -> u32 {
+        let bytes = u32::from(self.bytes);
+        if self.len == 1 { bytes >> 3 } else { (bytes & 0x7f | bytes >> 8 << 7) >> 3 }
+    }
+
     /// Octets that the tag takes.
     #[inline(always)]
     pub(super) fn len(self) -> usize {

@@ -109,7 +109,7 @@ fn ip(
         Addresses::V6 { .. } => 0x86dd,
     };
     let (protocol, tos) = (protocol as u8, tos as u8);
-    let ip = Ip { addresses, protocol, tos, ttl: 0, flow_label: 0, fragment: None, routing: None };
+    let ip = Ip { addresses, protocol, tos, ttl: 0, flow_label: 0, fragment: None, length, routing: None };
     let fields = Packet {
         etype,
         ip: Some(ip),

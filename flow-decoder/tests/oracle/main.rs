@@ -1,6 +1,7 @@
 //! The decoder against a second reading of the same datagrams: the plans' bytes, decoded with prost, equal the structs
 //! that a plain reference decoder fills from flow.proto's comments.
 
+mod beside;
 #[path = "../capture/mod.rs"]
 mod capture;
 mod cases;

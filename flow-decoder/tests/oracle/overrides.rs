@@ -9,6 +9,7 @@ use flow_decoder::{Destination, FieldRule, Override, Overrides, Sampling};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
+use super::beside;
 use super::parse::Element;
 
 /// Elements that fill a field by themselves, first and second.
@@ -17,7 +18,8 @@ const FIRST: &[u16] = &[
     52, 54, 56, 57, 58, 59, 60, 61, 62, 63, 80, 81, 85, 86, 88, 89, 95, 96, 128, 129, 136, 138, 139, 140,
     150, 151, 152, 153, 154, 155, 156, 157, 158, 159, 176, 177, 178, 179, 180, 181, 182, 183, 192, 193, 197,
     200, 225, 226, 227, 228, 230, 231, 232, 233, 234, 235, 236, 239, 243, 252, 253, 254, 256, 281, 282, 298,
-    299, 312, 322, 323, 324, 325, 351, 371, 34000, 34001, 34002, 34003, 40001, 40002, 40003, 40004, 40005,
+    299, 312, 322, 323, 324, 325, 351, 371, 498, 507, 34000, 34001, 34002, 34003, 40000, 40001, 40002, 40003,
+    40004, 40005,
 ];
 const SECOND: &[u16] = &[4, 7, 8, 11, 12, 27, 28, 56, 58, 80, 256];
 const OF_ENTERPRISES: &[(u32, u16)] = &[
@@ -143,7 +145,10 @@ impl Known {
             let before = all[..at].iter().filter(same).count();
             let padding = e.pen == 0 && e.id == 210;
             let wanted = self.destination(e) == Some("extra")
-                || self.keep_unknown && !self.fills(e, before) && !padding;
+                || self.keep_unknown
+                    && !self.fills(e, before)
+                    && !beside::uses(self, all, e, before)
+                    && !padding;
             if !wanted || e.value.is_empty() {
                 continue;
             }

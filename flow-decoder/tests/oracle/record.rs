@@ -3,10 +3,11 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use catchment_proto::flow::v1::flow_record::FlowType;
-use catchment_proto::flow::v1::{Element as WrittenElement, FlowRecord, OptionsRecord};
+use catchment_proto::flow::v1::{Element as WrittenElement, FlowRecord, OptionsRecord, TunnelType};
 use flow_decoder::elements::{self, DataType, Rendered};
 use flow_decoder::template::FieldSpecifier;
 
+use super::beside;
 use super::overrides::{Known, Mapped};
 use super::parse::{Announced, Element};
 
@@ -49,7 +50,7 @@ fn address_octets(address: IpAddr) -> Vec<u8> {
 }
 
 /// A big-endian number; what is wider than 64 bits is the greatest there is.
-fn big_endian(value: &[u8]) -> u64 {
+pub(crate) fn big_endian(value: &[u8]) -> u64 {
     let mut number: u64 = 0;
     for &byte in value {
         if number > u64::MAX >> 8 {
@@ -143,7 +144,7 @@ pub(crate) fn flow(header: Header, all: &[Element<'_>], announced: &Announced, k
     let mapped = known.mapped(all);
     let record = Reading { header, elements: &elements, announced, known, mapped };
     let (icmp_type, icmp_code) = record.icmp();
-    FlowRecord {
+    let mut filled = FlowRecord {
         r#type: match header.version {
             1 => FlowType::NetflowV1,
             5 => FlowType::NetflowV5,
@@ -221,7 +222,8 @@ pub(crate) fn flow(header: Header, all: &[Element<'_>], announced: &Announced, k
         reverse_bytes: record.either("reverse_bytes", &[(REVERSE, 1), (REVERSE, 85), (0, 232)]),
         reverse_packets: record.either("reverse_packets", &[(REVERSE, 2), (REVERSE, 86), (0, 299)]),
         reverse_tcp_flags: record.number32("reverse_tcp_flags", &[(REVERSE, 6)]),
-        tunnel_id: record.u64("tunnel_id", &[351]),
+        tunnel_type: record.tunnel_type(),
+        tunnel_id: record.tunnel_id(),
         inner_src_addr: record.inner_address("inner_src_addr", &[8, 27]),
         inner_dst_addr: record.inner_address("inner_dst_addr", &[12, 28]),
         inner_proto: record.inner("inner_proto", 4) as u32,
@@ -231,15 +233,23 @@ pub(crate) fn flow(header: Header, all: &[Element<'_>], announced: &Announced, k
         inner_src_mac: record.inner("inner_src_mac", 56),
         inner_dst_mac: record.inner("inner_dst_mac", 80),
         inner_vlan_id: record.inner("inner_vlan_id", 58) as u32,
-        src_user: record.text("src_user", &[(0, 371)]),
+        src_user: record.text("src_user", &[(0, 371), (0, 40000)]),
         dst_user: record.text("dst_user", &[]),
         src_priority: record.u32("src_priority", &[]),
         dst_priority: record.u32("dst_priority", &[]),
         bgp_local_pref: record.u32("bgp_local_pref", &[]),
         extra: known.extra(all),
         src_peer_as: record.u32("src_peer_as", &[129]),
+        ipv6_routing_header_seg_left: record.u32("", &[498]),
         ..FlowRecord::default()
-    }
+    };
+    let said = |field, ids| record.said(field, ids);
+    let times = (
+        said("time_flow_start_ns", [156, 154, 152, 150, 158, 22]),
+        said("time_flow_end_ns", [157, 155, 153, 151, 159, 21]),
+    );
+    beside::add(known, all, times, &mut filled);
+    filled
 }
 
 /// A record being read.
@@ -388,9 +398,43 @@ impl<'a> Reading<'a> {
         by_selector.copied().unwrap_or(self.announced.rate)
     }
 
+    /// The kind of a layer 2 segment is in its top octet.
+    fn segment(&self) -> (u64, u64) {
+        match self.u64("", &[351]) {
+            id if matches!(id >> 56, 1 | 2) => (id >> 56, id & 0xff_ffff),
+            id => (0, id),
+        }
+    }
+
+    fn tunnel_type(&self) -> i32 {
+        let gtpu = self.first(507).map_or(TunnelType::TunnelNone, |_| TunnelType::TunnelGtpu);
+        match self.segment() {
+            (1, _) => TunnelType::TunnelVxlan as i32,
+            (2, _) => TunnelType::TunnelGre as i32,
+            _ => gtpu as i32,
+        }
+    }
+
+    fn tunnel_id(&self) -> u64 {
+        let ids = [self.either("tunnel_id", &[]), self.segment().1, self.u64("", &[507])];
+        ids.into_iter().find(|&id| id != 0).unwrap_or(0)
+    }
+
     /// Absolute times in order of precision, then the delta to the export time, then sysUpTime; where a flow has none of
     /// these, when it was observed. What is sent there comes before all of them.
-    fn time(&self, field: &str, [nano, micro, milli, second, delta, uptime]: [u16; 6]) -> u64 {
+    fn time(&self, field: &str, ids: [u16; 6]) -> u64 {
+        let seconds = |id, units: u64| self.u64("", &[id]).saturating_mul(units);
+        let ways = [
+            self.said(field, ids),
+            self.ntp_ns(self.first(325)),
+            self.ntp_us(self.first(324)),
+            seconds(323, 1_000_000),
+            seconds(322, 1_000_000_000),
+        ];
+        ways.into_iter().find(|&time| time != 0).unwrap_or(0)
+    }
+
+    fn said(&self, field: &str, [nano, micro, milli, second, delta, uptime]: [u16; 6]) -> u64 {
         let seconds = |id, units: u64| self.u64("", &[id]).saturating_mul(units);
         let ways = [
             self.ntp_ns(self.first(nano)),
@@ -399,10 +443,6 @@ impl<'a> Reading<'a> {
             seconds(second, 1_000_000_000),
             self.before_export(delta),
             self.at_uptime(uptime),
-            self.ntp_ns(self.first(325)),
-            self.ntp_us(self.first(324)),
-            seconds(323, 1_000_000),
-            seconds(322, 1_000_000_000),
         ];
         let sent = self.mapped.iter().filter(|mapped| mapped.field == field);
         let sent = sent.map(|mapped| match elements::ipfix(mapped.pen, mapped.id).map(|e| e.data_type) {
@@ -454,8 +494,10 @@ impl<'a> Reading<'a> {
                 let ago = if ago >= 1 << 31 { ago - (1 << 32) } else { ago };
                 self.export_ns() - i128::from(ago) * 1_000_000
             }
-            None if self.announced.boot_ms == 0 => return 0,
-            None => (i128::from(self.announced.boot_ms) + i128::from(ms)) * 1_000_000,
+            None => match [self.u64("", &[160]), self.announced.boot_ms] {
+                [0, 0] => return 0,
+                [0, boot_ms] | [boot_ms, _] => (i128::from(boot_ms) + i128::from(ms)) * 1_000_000,
+            },
         };
         ns.try_into().unwrap_or(0)
     }
