@@ -137,7 +137,9 @@ fn data_type_variant(name: &str) -> &'static str {
         "dateTimeNanoseconds" => "DateTimeNanoseconds",
         "ipv4Address" => "Ipv4Address",
         "ipv6Address" => "Ipv6Address",
-        "basicList" | "subTemplateList" | "subTemplateMultiList" => "List",
+        "basicList" => "BasicList",
+        "subTemplateList" => "SubTemplateList",
+        "subTemplateMultiList" => "SubTemplateMultiList",
         _ => "OctetArray",
     }
 }

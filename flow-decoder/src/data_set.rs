@@ -8,6 +8,7 @@ use crate::options::Meaning;
 use crate::plan::{Located, Plan, Scene};
 use crate::protobuf::{RecordWriter, Tag};
 use crate::sink::{Sink, Stream, WireRecord};
+use crate::structured;
 use crate::template::TemplateKind;
 
 /// Tags of `catchment.flow.v1.OptionsRecord`.
@@ -56,6 +57,8 @@ pub(crate) struct Records<'a> {
     /// Set id; `None` for the fixed layouts.
     pub(crate) set: Option<u16>,
     pub(crate) header: MessageHeader,
+    /// Where the set is, for errors.
+    pub(crate) path: Path,
 }
 
 impl Records<'_> {
@@ -86,6 +89,9 @@ impl Records<'_> {
                 at + template.min_record_len()
             };
             count += 1;
+            if self.plan.has_lists() {
+                self.check_lists(context, &self.wire_record(at, next), at, count);
+            }
             match template.kind() {
                 TemplateKind::Data => self.flow_record(context, located, at),
                 TemplateKind::Options => {
@@ -119,6 +125,23 @@ impl Records<'_> {
         context.sink.written(Stream::Flow, len);
     }
 
+    /// Counts what is wrong with structured data; the record is decoded without it.
+    #[cold]
+    fn check_lists<S: Sink>(
+        &self,
+        context: &mut Context<'_, S>,
+        record: &WireRecord<'_>,
+        at: usize,
+        number: u32,
+    ) {
+        for (field, value) in record.elements().filter(|(field, _)| structured::holds_list(field)) {
+            if let Err(reason) = structured::check(record.templates, field, value) {
+                let path = Path { record: Some(number), ..self.path };
+                context.damaged(Malformed::at(reason, at), path);
+            }
+        }
+    }
+
     fn wire_record(&self, start: usize, end: usize) -> WireRecord<'_> {
         WireRecord {
             version: self.header.version,
@@ -127,6 +150,7 @@ impl Records<'_> {
             kind: self.plan.template().kind(),
             fields: self.plan.template().fields(),
             bytes: &self.scene.payload[start..end],
+            templates: self.scene.templates,
         }
     }
 

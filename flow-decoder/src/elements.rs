@@ -39,8 +39,12 @@ pub enum DataType {
     Ipv4Address,
     /// Sixteen octets.
     Ipv6Address,
-    /// Structured data (RFC 6313).
-    List,
+    /// Values of one element (RFC 6313).
+    BasicList,
+    /// Records of one template (RFC 6313).
+    SubTemplateList,
+    /// Records of several templates (RFC 6313).
+    SubTemplateMultiList,
     /// Anything else.
     OctetArray,
 }

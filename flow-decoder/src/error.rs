@@ -80,6 +80,10 @@ reasons! {
     AgentAddress = "agent_address", "agent address type is not known";
     /// A data set whose template was announced before its exporter restarted, and not since.
     TemplateSuspect = "template_suspect", "exporter has restarted since it announced this template";
+    /// Structured data that is damaged, or nested too deep; the record around it is kept.
+    ListDamaged = "list_damaged", "structured data is damaged or nested too deep";
+    /// Records in structured data whose template is not known; the record around them is kept.
+    ListTemplate = "list_template", "no template for records in structured data";
     /// Still in the receive buffer when the time for reading was over at shutdown.
     Shutdown = "shutdown", "node stopped before it could be decoded";
 }

@@ -54,6 +54,7 @@ mod shared_fields;
 mod sharing;
 pub mod sink;
 pub mod statistics;
+pub mod structured;
 pub mod template;
 mod template_record;
 

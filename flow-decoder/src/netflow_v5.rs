@@ -20,6 +20,7 @@ use crate::protocol::Protocol;
 use crate::sequences::Covers;
 use crate::shared_fields::SharedFields;
 use crate::sink::Sink;
+use crate::structured::InnerTemplates;
 use crate::template::{FieldSpecifier, Template, TemplateKind};
 
 /// paddingOctets (210).
@@ -172,7 +173,13 @@ pub(crate) fn decode<S: Sink>(
     }
     shared.begin(context.datagram, context.options, protocol, &message);
     shared.for_set(plan, context.treatment().sampling.of(header.sampling_rate));
-    let scene = Scene { payload, clock: &header.clock, options: &layouts.nothing, shared: shared.as_bytes() };
-    let records = Records { plan, scene, set: None, header: message };
+    let scene = Scene {
+        payload,
+        clock: &header.clock,
+        options: &layouts.nothing,
+        shared: shared.as_bytes(),
+        templates: InnerTemplates::none(),
+    };
+    let records = Records { plan, scene, set: None, header: message, path: Path::default() };
     records.decode(context, located, body, |_| {}).map_err(|(error, path)| error.within(path))
 }

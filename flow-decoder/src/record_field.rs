@@ -229,7 +229,7 @@ impl fmt::Display for Mismatch {
             DataType::MacAddress => "a MAC address",
             DataType::String => "text",
             DataType::Ipv4Address | DataType::Ipv6Address => "an address",
-            DataType::List => "a list",
+            DataType::BasicList | DataType::SubTemplateList | DataType::SubTemplateMultiList => "a list",
             DataType::OctetArray => "octets",
             DataType::DateTimeSeconds
             | DataType::DateTimeMilliseconds

@@ -18,6 +18,7 @@ use crate::pending::HeldSet;
 use crate::plan::Plan;
 use crate::restart::{Restarts, is_suspect, same_boot};
 use crate::scope::{Scope, ScopeState};
+use crate::structured::InnerTemplates;
 use crate::template::{FieldSpecifier, Template, TemplateKind};
 
 /// Who sends: a scope and a source port.
@@ -138,6 +139,14 @@ impl Session {
 
     pub(crate) fn plan(&self, at: usize) -> &Plan {
         &self.resolved[at].plan
+    }
+
+    /// The templates of the domain as they are now.
+    #[cold]
+    pub(crate) fn inner_templates(&self) -> InnerTemplates {
+        let new =
+            |scope: &Arc<Scope>| InnerTemplates::new(scope.latest(), self.key.port, self.restarts.epoch());
+        self.scope.as_ref().map(new).unwrap_or_default()
     }
 
     /// Takes a datagram's header, and gives it the epoch that its exporter is in.

@@ -28,6 +28,7 @@ use crate::protocol::Protocol;
 use crate::session::{Resolved, Session};
 use crate::shared_fields::SharedFields;
 use crate::sink::Sink;
+use crate::structured::InnerTemplates;
 use crate::template::{FieldSpecifier, TemplateKind};
 use crate::template_record::TemplateRecord;
 use crate::{ipfix, netflow_v9};
@@ -314,8 +315,14 @@ impl Message<'_> {
         workspace.shared.for_set(plan, sampling.of(options.domain_rate()));
         let clock = self.clock.with_boot(options.boot_ms());
         let shared = workspace.shared.as_bytes();
-        let scene = Scene { payload: context.datagram.payload, clock: &clock, options, shared };
-        let records = Records { plan, scene, set: Some(set.id), header: self.header };
+        let of_domain;
+        let mut templates = InnerTemplates::none();
+        if plan.has_lists() {
+            of_domain = session.inner_templates();
+            templates = &of_domain;
+        }
+        let scene = Scene { payload: context.datagram.payload, clock: &clock, options, shared, templates };
+        let records = Records { plan, scene, set: Some(set.id), header: self.header, path };
         let mut news = None;
         let learn = |meaning: &_| session.note(&mut news, meaning, &self.stamp);
         match (records.decode(context, &mut workspace.located, set.body, learn), set.cut) {

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use crate::datagram::ZoneId;
 use crate::error::Malformed;
 use crate::protobuf::RecordBuffer;
+use crate::structured::{self, InnerTemplates};
 use crate::template::{FieldSpecifier, TemplateKind};
 
 /// The kinds of records, each with an output of its own.
@@ -100,18 +101,14 @@ pub struct WireRecord<'a> {
     pub fields: &'a [FieldSpecifier],
     /// The whole record.
     pub bytes: &'a [u8],
+    /// Templates of records in its structured data.
+    pub templates: &'a InnerTemplates,
 }
 
 impl<'a> WireRecord<'a> {
     /// Each field with its bytes (without a variable-length prefix), in wire order.
     pub fn elements(&self) -> impl Iterator<Item = (&'a FieldSpecifier, &'a [u8])> + use<'a> {
-        let mut rest = self.bytes;
-        self.fields.iter().map_while(move |field| {
-            let (len, prefix) = field.length_in(rest)?;
-            let (value, tail) = rest.get(prefix..)?.split_at_checked(len)?;
-            rest = tail;
-            Some((field, value))
-        })
+        structured::elements_of(self.fields, self.bytes)
     }
 }
 

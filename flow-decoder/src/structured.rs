@@ -10,7 +10,7 @@
 //! bounded by the octets that are there. Zeros behind the last whole element or record are padding. What is damaged ends its
 //! list, and a group of records whose template is not known is passed over; the record around it is kept.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use crate::definitions::Lookup;
 use crate::elements::{self, DataType};
@@ -33,7 +33,7 @@ pub struct InnerTemplates {
 }
 
 /// Nothing is known.
-static NONE: LazyLock<InnerTemplates> = LazyLock::new(InnerTemplates::default);
+static NONE: InnerTemplates = InnerTemplates { state: None, port: 0, epoch: 0 };
 
 impl InnerTemplates {
     pub(crate) fn new(state: Arc<ScopeState>, port: u16, epoch: u32) -> Self {
@@ -151,9 +151,9 @@ impl<'a> List<'a> {
     /// How its members relate.
     pub fn semantic(&self) -> Semantic {
         match *self {
-            Self::Values { semantic, .. } | Self::Records { semantic, .. } | Self::Groups { semantic, .. } => {
-                semantic
-            }
+            Self::Values { semantic, .. }
+            | Self::Records { semantic, .. }
+            | Self::Groups { semantic, .. } => semantic,
         }
     }
 }
@@ -169,11 +169,12 @@ pub fn values<'a>(
             return None;
         }
         let all = std::mem::take(&mut rest);
-        let value = field.length_in(all).filter(|(len, prefix)| len + prefix > 0).and_then(|(len, prefix)| {
-            let (value, behind) = all.get(prefix..)?.split_at_checked(len)?;
-            rest = behind;
-            Some(value)
-        });
+        let value =
+            field.length_in(all).filter(|(len, prefix)| len + prefix > 0).and_then(|(len, prefix)| {
+                let (value, behind) = all.get(prefix..)?.split_at_checked(len)?;
+                rest = behind;
+                Some(value)
+            });
         match value {
             None if is_padding(all) => None,
             value => Some(value.ok_or(Reason::ListDamaged)),
@@ -190,8 +191,9 @@ pub fn groups(mut rest: &[u8]) -> impl Iterator<Item = Result<Group<'_>, Reason>
         let all = std::mem::take(&mut rest);
         let group = all.split_first_chunk().and_then(|(&[a, b, c, d], _)| {
             let (group, behind) = all.split_at_checked(usize::from(u16::from_be_bytes([c, d])))?;
+            let records = group.get(4..)?;
             rest = behind;
-            Some(Group { template: u16::from_be_bytes([a, b]), records: group.get(4..)? })
+            Some(Group { template: u16::from_be_bytes([a, b]), records })
         });
         match group {
             None if is_padding(all) => None,
@@ -245,6 +247,14 @@ pub fn elements_of<'a>(
     })
 }
 
+/// What is wrong with the list in a field.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub(crate) fn check(templates: &InnerTemplates, field: &FieldSpecifier, value: &[u8]) -> Result<(), Reason> {
+    visit_element(templates, field, value, 0, &mut |_, _| {})
+}
+
 /// Shows `each` all elements in a list, those of lists in it too, in the order of the wire.
 ///
 /// # Errors
@@ -264,7 +274,7 @@ pub(crate) fn visit(
     match list {
         List::Values { field, values: all, .. } => {
             for value in values(&field, all) {
-                let seen = value.and_then(|value| visit_element(templates, &field, value, depth, each));
+                let seen = value.and_then(|value| visit_element(templates, &field, value, depth + 1, each));
                 wrong = wrong.and(seen);
             }
         }
@@ -291,7 +301,7 @@ fn visit_group(
             Err(reason) => wrong = wrong.and(Err(reason)),
             Ok(record) => {
                 for (field, value) in elements_of(template.fields(), record) {
-                    wrong = wrong.and(visit_element(templates, field, value, depth, each));
+                    wrong = wrong.and(visit_element(templates, field, value, depth + 1, each));
                 }
             }
         }
@@ -309,7 +319,7 @@ fn visit_element(
     each(field, value);
     match elements::ipfix(field.pen, field.id) {
         Some(element) if !field.scope && is_list(element.data_type) => {
-            visit(templates, element.data_type, value, depth + 1, each)
+            visit(templates, element.data_type, value, depth, each)
         }
         _ => Ok(()),
     }
@@ -323,7 +333,10 @@ fn is_padding(rest: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    fn seen(data_type: DataType, value: &[u8]) -> (Vec<(u16, Vec<u8>)>, Result<(), Reason>) {
+    /// Ids and values.
+    type Elements = Vec<(u16, Vec<u8>)>;
+
+    fn seen(data_type: DataType, value: &[u8]) -> (Elements, Result<(), Reason>) {
         let mut all = Vec::new();
         let mut each = |field: &FieldSpecifier, value: &[u8]| all.push((field.id, value.to_vec()));
         let result = visit(InnerTemplates::none(), data_type, value, 0, &mut each);

@@ -5,11 +5,14 @@
 //!   that were sent.
 //! - a flow's duration (161, 162): its end where a record says only the start, and the other way round.
 //! - segment routing (RFC 9487): the list of segments in whichever form it comes.
+//! - structured data (see `lists`).
 //! - the time at which the exporter started (160), where records say it themselves.
 //!
 //! Hardly any template has one of these, so a plan without them pays nothing.
 
 use super::compile::{Candidate, Place, is_ruled};
+use super::lists::Lists;
+use super::mapping::OBSERVED;
 use super::run::{Locate, Scene, number, octets, value};
 use super::step::Step;
 use crate::overrides::How;
@@ -21,8 +24,6 @@ use crate::record::flow;
 const BOOT: u16 = 160;
 /// flowDurationMicroseconds, flowDurationMilliseconds, with the nanoseconds of each.
 const DURATIONS: [(u16, u64); 2] = [(162, 1000), (161, 1_000_000)];
-/// observationTime elements: a stand-in for a flow's start and end.
-const OBSERVED: [u16; 4] = [322, 323, 324, 325];
 /// dataLinkFrameType, and its number for what is no Ethernet (IEEE 802.11).
 const FRAME_TYPE: u16 = 408;
 const IEEE_802_11: u64 = 2;
@@ -50,6 +51,7 @@ pub(super) struct Beside {
     /// A whole segment routing header.
     segment_header: Option<Step>,
     sections: Box<[Section]>,
+    lists: Lists,
     /// Fields that elements fill.
     filled: FieldSet,
     /// Which fields of the template mean something here.
@@ -113,6 +115,7 @@ impl Beside {
         beside.segments = lists.into_iter().filter(|steps| !steps.is_empty()).collect();
         beside.segment_header = free.first(SEGMENT_HEADER);
         beside.sections = SECTIONS.iter().filter_map(|section| Section::of(&free, *section)).collect();
+        beside.lists = Lists::of(places, how);
         let used = beside.boot.iter().chain(&beside.segment_header).chain(beside.segments.iter().flatten());
         let mut used: Vec<u16> = used.map(|step| step.field).collect();
         used.extend(beside.span.iter().map(|span| span.duration.field));
@@ -141,16 +144,19 @@ impl Beside {
             || !self.segments.is_empty()
             || self.segment_header.is_some()
             || !self.sections.is_empty()
+            || !self.lists.is_empty()
     }
 
     /// With the fields that elements of the template fill.
-    pub(super) fn beside(self, filled: FieldSet) -> Self {
+    pub(super) fn beside(self, mut filled: FieldSet) -> Self {
+        self.span.iter().for_each(|span| filled.insert(span.edge.tag()));
         Self { filled, ..self }
     }
 
     /// Octets of memory behind it.
     pub(super) fn octets(&self) -> usize {
         size_of_val(&*self.sections)
+            + self.lists.octets()
             + self.segments.iter().map(|steps| size_of_val(steps) + size_of_val(&**steps)).sum::<usize>()
             + self.span.iter().map(|s| size_of_val(&*s.known) + size_of_val(&*s.otherwise)).sum::<usize>()
             + size_of_val(&*self.used)
@@ -179,6 +185,7 @@ impl Beside {
             section.write(scene, record, &mut out);
             out.next_part();
         }
+        self.lists.write(scene, record, &mut out);
     }
 }
 

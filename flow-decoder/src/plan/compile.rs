@@ -14,6 +14,7 @@ use crate::overrides::{Destination, FieldRule, How};
 use crate::protobuf::{Delimiting, FieldSet, RecordBuffer};
 use crate::record::flow;
 use crate::record_field::{Holds, RecordField, registered};
+use crate::structured;
 use crate::template::{FieldSpecifier, Template};
 
 /// Sampling elements in data records: sampler and selector ids, and the elements that give a rate.
@@ -100,8 +101,10 @@ impl Plan {
         }
         let boot = beside.boot();
         let beside = beside.writes().then(|| Box::new(beside.beside(filled)));
+        let has_lists = template.fields().iter().any(structured::holds_list);
         Self {
             boot,
+            has_lists,
             has_rare_fields: icmp_from_port.is_some()
                 || beside.is_some()
                 || etype_from.is_some()
@@ -144,6 +147,11 @@ fn places(template: &Template) -> Vec<Place<'_>> {
 }
 
 impl Place<'_> {
+    /// Its element's enterprise and number.
+    pub(super) fn element(&self) -> (u32, u16) {
+        (self.specifier.pen, self.specifier.id)
+    }
+
     pub(super) fn is(&self, pen: u32, id: u16) -> bool {
         (self.specifier.pen, self.specifier.id) == (pen, id)
     }
@@ -198,7 +206,7 @@ fn by_rule(place: &Place<'_>, rule: &FieldRule) -> Option<Step> {
 }
 
 /// How a field is made of an element; nothing where [`RecordField::accepts`] refuses.
-fn op_of(field: RecordField, rule: &FieldRule) -> Option<Op> {
+pub(super) fn op_of(field: RecordField, rule: &FieldRule) -> Option<Op> {
     let data_type = registered(rule.pen, rule.id).map(|element| element.data_type);
     Some(match (field.holds(), data_type) {
         (Holds::Number32, _) => Op::U32,

@@ -186,5 +186,8 @@ pub(super) const SECOND: &[Mapping] = &[
 /// of those, because there they count something else.
 pub(super) const STAND_INS: &[u16] = &[231, 298, 312];
 
+/// When a flow was observed: a stand-in for its start and end.
+pub(super) const OBSERVED: &[u16] = &[322, 323, 324, 325];
+
 /// Labels of an MPLS stack, top first.
 pub(super) const MPLS_LABELS: std::ops::RangeInclusive<u16> = 70..=79;

@@ -13,6 +13,7 @@ mod beside;
 mod compile;
 mod extra;
 mod fixed;
+mod lists;
 mod mapping;
 mod run;
 mod step;
@@ -54,6 +55,8 @@ pub struct Plan {
     beside: Option<Box<Beside>>,
     /// Elements that are kept as they are.
     extras: Box<[ExtraStep]>,
+    /// Whether records hold structured data.
+    has_lists: bool,
     /// Whether there is anything beside steps.
     has_rare_fields: bool,
 }
@@ -101,6 +104,11 @@ impl Plan {
             + PART
             + size_of_val(&*self.sampling.rates)
             + self.beside.iter().map(|beside| PART + size_of_val(&**beside) + beside.octets()).sum::<usize>()
+    }
+
+    /// Whether records hold structured data.
+    pub(crate) fn has_lists(&self) -> bool {
+        self.has_lists
     }
 
     /// Encoded fields that are the same in every record by this template.

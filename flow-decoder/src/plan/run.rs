@@ -7,6 +7,7 @@ use crate::elements::{ntp_ns, ntp_us, unsigned};
 use crate::options::{OptionsState, Rates};
 use crate::protobuf::{RecordWriter, Tag};
 use crate::record::flow;
+use crate::structured::InnerTemplates;
 use crate::template::Template;
 
 /// Protocol numbers whose port holds type and code.
@@ -27,6 +28,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) options: &'a OptionsState,
     /// Encoded fields that all records of the set share.
     pub(crate) shared: &'a [u8],
+    /// Templates of records in structured data.
+    pub(crate) templates: &'a InnerTemplates,
 }
 
 /// Where the fields of one variable-length record lie in the datagram.
@@ -257,8 +260,13 @@ pub(super) fn number<L: Locate>(scene: &Scene<'_>, record: &L, step: &Step) -> u
 
 /// The number that a step makes of its element.
 pub(super) fn value<L: Locate>(scene: &Scene<'_>, record: &L, step: &Step) -> u64 {
-    let number = number(scene, record, step);
-    match step.op {
+    made(step.op, number(scene, record, step), octets(scene, record, step), scene.clock)
+}
+
+/// The number that an operation makes of an element's octets, which are `number`.
+#[inline(always)]
+pub(super) fn made(op: Op, number: u64, octets: &[u8], clock: &Clock) -> u64 {
+    match op {
         Op::U32 => number & 0xffff_ffff,
         // layer2SegmentId: the kind of segment in the top octet, the segment in the low three.
         Op::Segment if matches!(number >> 56, 1 | 2) => number & 0xff_ffff,
@@ -275,14 +283,14 @@ pub(super) fn value<L: Locate>(scene: &Scene<'_>, record: &L, step: &Step) -> u6
             6 => 0x86dd,
             _ => 0,
         },
-        Op::Uptime => scene.clock.at_uptime(number),
+        Op::Uptime => clock.at_uptime(number),
         Op::Seconds => number.saturating_mul(1_000_000_000),
         Op::Milliseconds => number.saturating_mul(1_000_000),
-        Op::NtpNanoseconds => ntp_ns(octets(scene, record, step)).unwrap_or(0),
-        Op::NtpMicroseconds => ntp_us(octets(scene, record, step)).unwrap_or(0),
+        Op::NtpNanoseconds => ntp_ns(octets).unwrap_or(0),
+        Op::NtpMicroseconds => ntp_us(octets).unwrap_or(0),
         // Unlike elsewhere 0 is a value; only an empty field says nothing.
-        Op::MicrosecondsBeforeExport if record.find(step).1 == 0 => 0,
-        Op::MicrosecondsBeforeExport => scene.clock.before_export(number),
+        Op::MicrosecondsBeforeExport if octets.is_empty() => 0,
+        Op::MicrosecondsBeforeExport => clock.before_export(number),
         Op::Segment | Op::U64 | Op::Address | Op::Bytes | Op::Text | Op::PackedOne | Op::Choice => number,
     }
 }

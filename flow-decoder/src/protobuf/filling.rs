@@ -97,6 +97,13 @@ impl<'w, 'b> Filling<'w, 'b> {
         self.filled.insert_all(&std::mem::take(&mut self.by_this_part));
     }
 
+    /// This part has said all of a field.
+    pub(crate) fn close(&mut self, tag: Tag) {
+        if self.by_this_part.contains(tag) {
+            self.filled.insert(tag);
+        }
+    }
+
     /// The record, to write a field that is free.
     fn open(&mut self, tag: Tag) -> Option<&mut RecordWriter<'b>> {
         if self.filled.contains(tag) {

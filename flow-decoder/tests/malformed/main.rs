@@ -6,6 +6,7 @@
 mod capture;
 mod datagrams;
 mod floods;
+mod lists;
 mod mutations;
 #[path = "../rig/mod.rs"]
 mod rig;

@@ -10,7 +10,10 @@ use super::overrides::Known;
 use super::parse::Element;
 use super::record::{big_endian, nth};
 
+/// Stands for 29305/6, which no element of IANA's is like.
+const REVERSE_FLAGS: u16 = u16::MAX;
 const STARTS: &[u16] = &[156, 154, 152, 150, 158, 22];
+const OBSERVED: &[u16] = &[322, 323, 324, 325];
 const ENDS: &[u16] = &[157, 155, 153, 151, 159, 21];
 /// Section, what it begins with, the element with its offset.
 const SECTIONS: [(u16, LinkType, u16); 4] = [
@@ -116,21 +119,139 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
+/// Adds what the elements in a list say: of each field that nothing else fills the first. `alone` is a record with one
+/// element.
+pub(crate) fn add_list(
+    known: &Known,
+    all: &[Element<'_>],
+    list: u16,
+    members: &[Element<'_>],
+    alone: impl Fn(&Element<'_>) -> FlowRecord,
+    record: &mut FlowRecord,
+) {
+    let numbers = || members.iter().map(|e| big_endian(e.value) as u32).collect();
+    match list {
+        484 | 511 => return,
+        485 => return record.bgp_communities = numbers(),
+        512 => return record.as_path = numbers(),
+        _ => {}
+    }
+    let filled = Filled::by(known, all);
+    // A time that follows from the duration, or could, is nobody else's.
+    let times = (record.time_flow_start_ns, record.time_flow_end_ns);
+    let mut segments = Vec::new();
+    for e in members.iter().filter(|e| !e.scope && e.takes_octets && e.value.iter().any(|&octet| octet != 0))
+    {
+        // Those mean something only beside others.
+        let skipped = [231, 298, 312, 322, 323, 324, 325, 104, 313, 315, 316, 495, 497, 499];
+        if e.pen == 0 && !known.maps(e) && skipped.contains(&e.id) {
+            continue;
+        }
+        if (e.pen, e.id) == (0, 494) && e.value.len() == 16 {
+            segments.push(e.value.to_vec());
+        }
+        let one = alone(e);
+        if !filled.twice(4) && !filled.any("inner_proto", &[]) {
+            record.inner_proto = if record.inner_proto == 0 { one.inner_proto } else { record.inner_proto };
+        }
+        macro_rules! fill {
+            ($($field:ident: $ids:expr,)*) => {$(
+                if is_default(&record.$field) && !filled.any(stringify!($field), $ids) {
+                    record.$field = one.$field.clone();
+                }
+            )*};
+        }
+        fill! {
+            src_addr: &[8, 27], dst_addr: &[12, 28], next_hop: &[15, 62], bytes: &[1, 85, 23, 231, 312],
+            packets: &[2, 86, 24, 298], next_hop_as: &[128], src_as: &[16], dst_as: &[17], src_net: &[9, 29],
+            dst_net: &[13, 30], in_if: &[10, 252], out_if: &[14, 253], proto: &[4, 193],
+            src_port: &[7, 180, 182], dst_port: &[11, 181, 183], ip_tos: &[5], forwarding_status: &[89],
+            ip_ttl: &[192, 52], tcp_flags: &[6], src_mac: &[56, 81], dst_mac: &[80, 57], vlan_id: &[58, 243],
+            src_vlan: &[58], dst_vlan: &[59, 254], fragment_id: &[54], fragment_offset: &[88],
+            ipv6_flow_label: &[31], ip_flags: &[197], ingress_vrf_id: &[234], egress_vrf_id: &[235],
+            bi_flow_direction: &[239], flow_direction: &[61], observation_point_id: &[138], mpls_ttl: &[200],
+            mpls_ip: &[47, 140], bgp_next_hop: &[18, 63], time_flow_start_ns: &[STARTS, OBSERVED].concat(),
+            time_flow_end_ns: &[ENDS, OBSERVED].concat(),
+            application_id: &[95], application_name: &[96], ingress_vrf_name: &[236],
+            post_nat_src_addr: &[225, 281, 40001], post_nat_dst_addr: &[226, 282, 40002],
+            post_nat_src_port: &[227, 40003], post_nat_dst_port: &[228, 40004], nat_event: &[230],
+            flow_end_reason: &[136], firewall_event: &[233, 40005], src_user: &[371, 40000],
+            ipv6_routing_header_seg_left: &[498], tunnel_type: &[351, 507], tunnel_id: &[351, 507],
+            src_peer_as: &[129], src_sgt: &[34000], dst_sgt: &[34001], src_sgt_name: &[34002],
+            dst_sgt_name: &[34003], reverse_bytes: &[232], reverse_packets: &[299], reverse_tcp_flags: &[REVERSE_FLAGS],
+            dst_user: &[], bgp_local_pref: &[], src_priority: &[], dst_priority: &[], in_if_name: &[],
+            out_if_name: &[], egress_vrf_name: &[],
+        }
+        match duration(known, all) {
+            Some((_, true)) => record.time_flow_end_ns = times.1,
+            Some((_, false)) => record.time_flow_start_ns = times.0,
+            None => {}
+        }
+        let icmp_by_port = filled.icmp_by_port();
+        if !icmp_by_port {
+            fill! { icmp_type: &[176, 178, 32, 139], icmp_code: &[177, 179, 32, 139], }
+        }
+        let says_etype = known.maps(e) || e.pen == 0 && matches!(e.id, 60 | 256);
+        if says_etype && one.src_addr.is_empty() && one.dst_addr.is_empty() && !filled.addressed() {
+            fill! { etype: &[256, 60], }
+        }
+    }
+    if record.ipv6_routing_header_addresses.is_empty() {
+        record.ipv6_routing_header_addresses = segments;
+    }
+}
+
 /// Which fields elements fill, whatever their value.
 struct Filled {
     ids: Vec<u16>,
+    /// Which occur more than once.
+    repeated: Vec<u16>,
     sent: Vec<&'static str>,
 }
 
 impl Filled {
     fn by(known: &Known, all: &[Element<'_>]) -> Self {
         let readable = |e: &&Element<'_>| match e.id {
-            8 | 12 | 15 | 27 | 28 => e.variable || matches!(e.value.len(), 4 | 16),
+            8 | 12 | 15 | 18 | 27 | 28 | 47 | 62 | 63 | 140 | 225 | 226 | 281 | 282 | 40001 | 40002 => {
+                e.variable || matches!(e.value.len(), 4 | 16)
+            }
+            154..=157 | 324 | 325 => e.variable || e.value.len() == 8,
             _ => true,
         };
         let free = all.iter().filter(|e| e.pen == 0 && !e.scope && !known.maps(e) && is_first(all, e));
-        let ids = free.filter(readable).map(|e| e.id).collect();
-        Self { ids, sent: known.mapped(all).iter().map(|mapped| mapped.field).collect() }
+        let mut ids: Vec<_> = free.filter(readable).map(|e| e.id).collect();
+        // Enterprises' elements that fill what these fill.
+        let of_enterprises = [
+            (9, 1232, 34000),
+            (9, 1233, 34001),
+            (9, 1234, 34002),
+            (9, 1235, 34003),
+            (29305, 1, 232),
+            (29305, 85, 232),
+            (29305, 2, 299),
+            (29305, 86, 299),
+            (29305, 6, REVERSE_FLAGS),
+        ];
+        let has = |pen, id| all.iter().any(|e| (e.pen, e.id, e.scope) == (pen, id, false) && !known.maps(e));
+        ids.extend(of_enterprises.iter().filter(|(pen, id, _)| has(*pen, *id)).map(|(.., same)| *same));
+        let again = all.iter().filter(|e| e.pen == 0 && !e.scope && !known.maps(e) && !is_first(all, e));
+        let repeated = again.map(|e| e.id).collect();
+        Self { ids, repeated, sent: known.mapped(all).iter().map(|mapped| mapped.field).collect() }
+    }
+
+    /// Whether type and code are read from the destination port.
+    fn icmp_by_port(&self) -> bool {
+        let said = self.any("icmp_type", &[176, 178, 32, 139]) || self.any("icmp_code", &[177, 179, 32, 139]);
+        !said && self.any("proto", &[4]) && self.any("dst_port", &[11])
+    }
+
+    /// Whether an address says the Ethernet type.
+    fn addressed(&self) -> bool {
+        self.any("src_addr", &[8, 27]) || self.any("dst_addr", &[12, 28])
+    }
+
+    fn twice(&self, id: u16) -> bool {
+        self.repeated.contains(&id)
     }
 
     fn any(&self, field: &str, ids: &[u16]) -> bool {
@@ -150,13 +271,11 @@ fn section(headers: &Headers<'_>, link: LinkType, len: u64, filled: &Filled, rec
             }
         };
     }
-    let said = filled.any("icmp_type", &[176, 178, 32, 139]) || filled.any("icmp_code", &[177, 179, 32, 139]);
-    let by_port = !said && filled.any("proto", &[4]) && filled.any("dst_port", &[11]);
-    let addressed = filled.any("src_addr", &[8, 27]) || filled.any("dst_addr", &[12, 28]);
+    let by_port = filled.icmp_by_port();
     fill!(src_mac, &[56, 81], mac(src_mac));
     fill!(dst_mac, &[80, 57], mac(dst_mac));
     fill!(vlan_id, &[58, 243], headers.outer.vlan_id().map_or(0, u32::from));
-    if !addressed {
+    if !filled.addressed() {
         fill!(etype, &[256, 60], u32::from(*etype));
     }
     if tags.len() > 1 {

@@ -21,7 +21,7 @@ const MEANINGFUL: &[u16] = &[
     129, 136, 138, 139, 140, 150, 151, 152, 153, 154, 155, 156, 157, 158, 159, 176, 177, 178, 179, 180, 181,
     182, 183, 192, 193, 197, 200, 225, 226, 227, 228, 230, 231, 232, 233, 234, 235, 236, 239, 243, 252, 253,
     210, 254, 256, 281, 282, 298, 299, 302, 305, 306, 309, 310, 311, 312, 322, 323, 324, 325, 351, 371, 411,
-    412, 104, 160, 161, 162, 313, 315, 316, 408, 409, 494, 495, 497, 498, 499, 507,
+    412, 104, 160, 161, 162, 313, 315, 316, 408, 409, 494, 495, 497, 498, 499, 507, 291, 292, 293, 496,
 ];
 /// Numbers that only NetFlow v9 has.
 const V9_ONLY: &[u16] = &[40000, 34000, 34001, 34002, 34003, 40001, 40002, 40003, 40004, 40005, 33002];
@@ -171,7 +171,10 @@ fn octet() -> impl Strategy<Value = u8> {
 
 fn any_field(version: Version) -> BoxedStrategy<Field> {
     let meaningful = (select(MEANINGFUL), length(version)).prop_map(|(id, length)| field(id, length));
-    let fitting = select(MEANINGFUL).prop_map(|id| field(id, usual_length(id)));
+    let fitting = select(MEANINGFUL).prop_map(move |id| match usual_length(id) {
+        VARIABLE if version == Version::V9 => field(id, 20),
+        length => field(id, length),
+    });
     match version {
         Version::V9 => {
             let own = (select(V9_ONLY), length(version)).prop_map(|(id, length)| field(id, length));
@@ -209,7 +212,8 @@ fn length(version: Version) -> BoxedStrategy<u16> {
 /// The length that exporters give an element as a rule.
 fn usual_length(id: u16) -> u16 {
     match id {
-        27 | 28 | 62 | 63 | 140 | 281 | 282 => 16,
+        27 | 28 | 62 | 63 | 140 | 281 | 282 | 494 | 495 => 16,
+        291..=293 | 496 => VARIABLE,
         56 | 57 | 80 | 81 => 6,
         152..=157 | 323..=325 | 311 => 8,
         70..=79 => 3,
@@ -267,9 +271,44 @@ fn build(version: Version, head: Head, port: u16, sets: &[Set], layouts: &mut La
         .build()
 }
 
+/// Structured data, well-formed as a rule: a list of values, or of records of some template.
+fn list(id: u16, octets: &mut impl Iterator<Item = u8>) -> Vec<u8> {
+    let mut next = || octets.next().unwrap_or_default();
+    let mut out = vec![next()];
+    match id {
+        291 | 496 => {
+            let element =
+                if next() % 2 == 0 { 494 } else { MEANINGFUL[usize::from(next()) % MEANINGFUL.len()] };
+            put16(&mut out, element);
+            put16(&mut out, usual_length(element));
+            out.extend((0..next() % 40).map(|_| next()));
+        }
+        292 => {
+            put16(&mut out, IDS[usize::from(next()) % 4]);
+            out.extend((0..next()).map(|_| next()));
+        }
+        _ => {
+            for _ in 0..next() % 4 {
+                let len = u16::from(next() % 80);
+                put16(&mut out, IDS[usize::from(next()) % 4]);
+                put16(&mut out, len + if next() == 255 { 0 } else { 4 });
+                out.extend((0..len).map(|_| next()));
+            }
+        }
+    }
+    out
+}
+
 /// Octets of one field, with the length in front where records say it.
 fn value(version: Version, field: &Field, octets: &mut impl Iterator<Item = u8>, out: &mut Vec<u8>) {
     let mut length = field.length;
+    if version == Version::Ipfix && length == VARIABLE && matches!(field.id, 291..=293 | 496) {
+        let list = list(field.id, octets);
+        out.push(255);
+        put16(out, list.len() as u16);
+        out.extend(list);
+        return;
+    }
     if version == Version::Ipfix && length == VARIABLE {
         let choice = octets.next().unwrap_or_default();
         length = u16::from(choice % 20);

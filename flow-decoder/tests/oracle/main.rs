@@ -12,6 +12,7 @@ mod record;
 mod restart;
 #[path = "../rig/mod.rs"]
 mod rig;
+mod structured;
 #[path = "../wire/mod.rs"]
 mod wire;
 

@@ -13,6 +13,7 @@ use catchment_proto::flow::v1::{FlowRecord, OptionsRecord};
 use super::overrides::Known;
 use super::record::{self, Header};
 use super::restart::{Place, Ports, behind, believed, place, same_boot, suspect};
+use super::structured;
 
 /// A field of a layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,9 +26,21 @@ struct Specifier {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Layout {
+pub(crate) struct Layout {
     options: bool,
     fields: Vec<Specifier>,
+}
+
+impl Layout {
+    /// One element alone.
+    pub(crate) fn of_one(pen: u32, id: u16, length: Option<usize>) -> Self {
+        Self { options: false, fields: vec![Specifier { pen, id, length, scope: false }] }
+    }
+
+    /// Whether its records take no octets.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.fields.iter().all(|field| field.length == Some(0))
+    }
 }
 
 /// An element of a record.
@@ -99,11 +112,11 @@ pub(crate) struct Decoded {
     pub(crate) options: Vec<OptionsRecord>,
 }
 
-fn be16(bytes: &[u8], at: usize) -> Option<u16> {
+pub(crate) fn be16(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
 
-fn be32(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn be32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
@@ -253,7 +266,7 @@ impl Domain {
         match self.layout(id, header.source.port(), epoch) {
             Some(layout) => {
                 let announced = self.announced.clone();
-                self.records(header, id, &layout, body, &announced, out);
+                self.records(header, epoch, (id, &layout), body, &announced, out);
             }
             None => {
                 let Announced { rate, boot_ms, .. } = self.announced;
@@ -274,7 +287,7 @@ impl Domain {
             // What was known when it came holds for it.
             then.rate = if set.rate != 0 { set.rate } else { then.rate };
             then.boot_ms = if set.boot_ms != 0 { set.boot_ms } else { then.boot_ms };
-            self.records(set.header, set.id, &layout, &set.body, &then, out);
+            self.records(set.header, set.epoch, (set.id, &layout), &set.body, &then, out);
             // What it says itself holds where nothing was said since.
             let mut said = std::mem::replace(&mut self.announced, now);
             self.announced.take_earlier(&mut said, believed(&set.header));
@@ -284,8 +297,8 @@ impl Domain {
     fn records(
         &mut self,
         header: Header,
-        id: u16,
-        layout: &Layout,
+        epoch: i64,
+        (id, layout): (u16, &Layout),
         mut body: &[u8],
         announced: &Announced,
         out: &mut Decoded,
@@ -301,7 +314,10 @@ impl Domain {
                 out.options.push(record::options(header, id, &elements));
             } else {
                 let elements: Vec<_> = elements.into_iter().filter(|e| e.takes_octets).collect();
-                out.flows.push(record::flow(header, &elements, announced, &out.known));
+                let layouts = |id| self.layout(id, header.source.port(), epoch);
+                let lists = elements.iter().filter(|e| !out.known.maps(e));
+                let lists: Vec<_> = lists.map(|e| (e.id, structured::members(&layouts, e, 1))).collect();
+                out.flows.push(record::flow(header, &elements, &lists, announced, &out.known));
             }
         }
     }
@@ -356,7 +372,7 @@ impl Announced {
 }
 
 /// The elements of the first record and what is behind it; `None` where the record is cut.
-fn record_of<'a>(layout: &Layout, mut body: &'a [u8]) -> Option<(Vec<Element<'a>>, &'a [u8])> {
+pub(crate) fn record_of<'a>(layout: &Layout, mut body: &'a [u8]) -> Option<(Vec<Element<'a>>, &'a [u8])> {
     let mut elements = Vec::new();
     for field in &layout.fields {
         let length = match field.length {
@@ -476,7 +492,7 @@ fn fixed(payload: &[u8], mut header: Header, out: &mut Decoded) -> Option<()> {
                 element(13, 45, 1),
             ],
         });
-        out.flows.push(record::flow(header, &elements, &announced, &out.known.of_fixed_layouts()));
+        out.flows.push(record::flow(header, &elements, &[], &announced, &out.known.of_fixed_layouts()));
     }
     Some(())
 }

@@ -139,7 +139,13 @@ pub(crate) fn options(header: Header, template: u16, elements: &[Element<'_>]) -
 }
 
 /// A data record, field by field in the order of flow.proto.
-pub(crate) fn flow(header: Header, all: &[Element<'_>], announced: &Announced, known: &Known) -> FlowRecord {
+pub(crate) fn flow(
+    header: Header,
+    all: &[Element<'_>],
+    lists: &[(u16, Vec<Element<'_>>)],
+    announced: &Announced,
+    known: &Known,
+) -> FlowRecord {
     let elements: Vec<_> = all.iter().filter(|e| !known.maps(e)).copied().collect();
     let mapped = known.mapped(all);
     let record = Reading { header, elements: &elements, announced, known, mapped };
@@ -249,6 +255,13 @@ pub(crate) fn flow(header: Header, all: &[Element<'_>], announced: &Announced, k
         said("time_flow_end_ns", [157, 155, 153, 151, 159, 21]),
     );
     beside::add(known, all, times, &mut filled);
+    // When the exporter started is said for the elements in lists as well.
+    let boot = elements.iter().find(|e| (e.pen, e.id, e.scope) == (0, 160, false)).copied();
+    let alone = |e: &Element<'_>| {
+        let both: Vec<_> = boot.into_iter().chain([*e]).collect();
+        flow(header, &both, &[], announced, known)
+    };
+    lists.iter().for_each(|(list, members)| beside::add_list(known, all, *list, members, alone, &mut filled));
     filled
 }
 

@@ -7,6 +7,10 @@
 //!  "sequence":588827825,"sampling_rate":1024,"records":[{"format":"0/1","hex":"..."}]}
 //! ```
 //!
+//! An element of structured data (RFC 6313) has its members as well: `"semantic":"allOf"` and in `list` the elements of a
+//! basicList, or the records of the others: `{"template":257,"elements":[...]}`, `{"template":999,"hex":"..."}` where the
+//! template is not known.
+//!
 //! `hex` is the element's bytes without a variable-length prefix. A NetFlow v9 scope field has `scope` in place of `id`.
 //! Records that came before their template are printed when it has come, with the `packet` that they came in.
 //! NetFlow v1, v5 and v7 have `"set":null`, IANA's ids of the same meaning, and no padding.
@@ -15,7 +19,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use catchment_proto::json::{Address, Hex, Object};
 use flow_decoder::elements::{self, DataType, Rendered};
-use flow_decoder::template::{FieldSpecifier, TemplateKind};
+use flow_decoder::structured::{self, Group, InnerTemplates, List};
+use flow_decoder::template::{FieldSpecifier, Template, TemplateKind};
 use flow_decoder::{HeldOrigin, Malformed, RecordBuffer, Sink, Stream, WireRecord, WireSample};
 
 use super::{CapturedDatagram, Findings, Printer};
@@ -77,8 +82,9 @@ impl Sink for ElementPrinter {
         line.text("kind", if record.kind == TemplateKind::Data { "data" } else { "options" });
         let fixed_layout = record.set.is_none();
         let elements = record.elements().filter(|(field, _)| !(fixed_layout && field.id == PADDING));
+        let shown = Shown { version: record.version, templates: record.templates };
         line.array_of("elements", elements, |out, (field, value)| {
-            element(Object::begin(out), record.version, field, value);
+            shown.element(Object::begin(out), 0, field, value);
         });
         line.end();
         self.printed.push(b'\n');
@@ -130,27 +136,93 @@ impl Printer for ElementPrinter {
     }
 }
 
-fn element(mut object: Object<'_>, version: u16, field: &FieldSpecifier, value: &[u8]) {
-    let v9_scope = version == NETFLOW_V9 && field.scope;
-    let registered = match version {
-        NETFLOW_V9 if v9_scope => elements::netflow_v9_scope(field.id),
-        NETFLOW_V9 => elements::netflow_v9(field.id),
-        _ => elements::ipfix(field.pen, field.id),
-    };
-    if v9_scope {
-        object.number("scope", field.id);
-    } else {
-        object.number("id", field.id);
-        object.number("pen", field.pen);
+/// How elements of a record are shown.
+struct Shown<'a> {
+    version: u16,
+    templates: &'a InnerTemplates,
+}
+
+/// A member of a list of records.
+enum Member<'a> {
+    Record(u16, &'a Template, &'a [u8]),
+    Unknown(Group<'a>),
+}
+
+impl Shown<'_> {
+    fn element(&self, mut object: Object<'_>, depth: usize, field: &FieldSpecifier, value: &[u8]) {
+        let v9_scope = self.version == NETFLOW_V9 && field.scope;
+        let registered = elements::of_field(self.version, field);
+        if v9_scope {
+            object.number("scope", field.id);
+        } else {
+            object.number("id", field.id);
+            object.number("pen", field.pen);
+        }
+        match registered {
+            Some(registered) => object.text("name", registered.name),
+            None => object.null("name"),
+        }
+        let data_type = registered.map_or(DataType::OctetArray, |registered| registered.data_type);
+        object.text("value", Rendered { data_type, value });
+        object.text("hex", Hex(value));
+        if depth < structured::MAX_DEPTH
+            && let Some(list) = List::open(data_type, value)
+        {
+            self.members(&mut object, depth + 1, &list);
+        }
+        object.end();
     }
-    match registered {
-        Some(registered) => object.text("name", registered.name),
-        None => object.null("name"),
+
+    /// What is in a list, as far as it is not damaged.
+    fn members(&self, object: &mut Object<'_>, depth: usize, list: &List<'_>) {
+        match list.semantic().name() {
+            Some(name) => object.text("semantic", name),
+            None => object.number("semantic", list.semantic().0),
+        }
+        let write = |out: &mut Vec<u8>, member: Member<'_>| self.member(out, depth, &member);
+        match *list {
+            List::Values { field, values, .. } => {
+                let values = structured::values(&field, values).flatten();
+                object.array_of("list", values, |out, value| {
+                    self.element(Object::begin(out), depth, &field, value);
+                });
+            }
+            List::Records { group, .. } => object.array_of("list", self.records(group), write),
+            List::Groups { groups, .. } => {
+                let groups = structured::groups(groups).flatten();
+                object.array_of("list", groups.flat_map(|group| self.records(group)), write);
+            }
+        }
     }
-    let data_type = registered.map_or(DataType::OctetArray, |registered| registered.data_type);
-    object.text("value", Rendered { data_type, value });
-    object.text("hex", Hex(value));
-    object.end();
+
+    /// The records of a group; the group as it is where its template is not known.
+    fn records<'g>(&'g self, group: Group<'g>) -> Box<dyn Iterator<Item = Member<'g>> + 'g> {
+        match self.templates.get(group.template) {
+            Some(template) => {
+                let records = structured::records(template, group.records).flatten();
+                Box::new(records.map(move |record| Member::Record(group.template, template, record)))
+            }
+            None => Box::new(std::iter::once(Member::Unknown(group))),
+        }
+    }
+
+    fn member(&self, out: &mut Vec<u8>, depth: usize, member: &Member<'_>) {
+        let mut object = Object::begin(out);
+        match *member {
+            Member::Record(id, template, record) => {
+                object.number("template", id);
+                let elements = structured::elements_of(template.fields(), record);
+                object.array_of("elements", elements, |out, (field, value)| {
+                    self.element(Object::begin(out), depth, field, value);
+                });
+            }
+            Member::Unknown(group) => {
+                object.number("template", group.template);
+                object.text("hex", Hex(group.records));
+            }
+        }
+        object.end();
+    }
 }
 
 #[cfg(test)]
@@ -159,8 +231,26 @@ mod tests {
 
     fn shown(version: u16, field: FieldSpecifier, value: &[u8]) -> String {
         let mut out = Vec::new();
-        element(Object::begin(&mut out), version, &field, value);
+        let shown = Shown { version, templates: &InnerTemplates::default() };
+        shown.element(Object::begin(&mut out), 0, &field, value);
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_list_shows_its_members() {
+        let list = FieldSpecifier::iana(291, 10);
+        let want = concat!(
+            r#"{"id":291,"pen":0,"name":"basicList","value":"03000a000200010002","hex":"03000a000200010002","#,
+            r#""semantic":"allOf","list":[{"id":10,"pen":0,"name":"ingressInterface","value":"1","hex":"0001"},"#,
+            r#"{"id":10,"pen":0,"name":"ingressInterface","value":"2","hex":"0002"}]}"#,
+        );
+        assert_eq!(shown(10, list, &[3, 0, 10, 0, 2, 0, 1, 0, 2]), want);
+        let unknown = shown(10, FieldSpecifier::iana(292, 4), &[255, 3, 231, 7]);
+        assert!(
+            unknown.ends_with(r#","semantic":"undefined","list":[{"template":999,"hex":"07"}]}"#),
+            "{unknown}"
+        );
+        assert!(shown(10, list, &[]).ends_with(r#""hex":""}"#));
     }
 
     #[test]
