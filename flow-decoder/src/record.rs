@@ -105,5 +105,12 @@ pub mod flow {
     pub const MPLS_OUT_LABEL: Tag = Tag::delimited(239);
     pub const COLLECTOR_NODE: Tag = Tag::delimited(240);
     pub const AGENT_ADDRESS: Tag = Tag::delimited(241);
+    pub const ACL_NUMBER: Tag = Tag::varint(242);
+    pub const ACL_NAME: Tag = Tag::delimited(243);
+    pub const ACL_DIRECTION: Tag = Tag::varint(244);
+    pub const FORWARDING_FUNCTION: Tag = Tag::delimited(245);
+    pub const EGRESS_QUEUE: Tag = Tag::varint(246);
+    pub const TRANSIT_DELAY_NS: Tag = Tag::varint(247);
+    pub const QUEUE_DEPTH: Tag = Tag::varint(248);
     pub const EXTRA: Tag = Tag::delimited(250);
 }

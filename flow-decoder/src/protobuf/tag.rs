@@ -19,6 +19,11 @@ impl Tag {
         Self::encode(field << 3 | 2)
     }
 
+    /// A field of four octets (float).
+    pub const fn fixed32(field: u32) -> Self {
+        Self::encode(field << 3 | 5)
+    }
+
     const fn encode(key: u32) -> Self {
         assert!(key >= 8 && key < 1 << 14, "field numbers 1 to 2047 have tags of one or two bytes");
         if key < 0x80 {

@@ -97,6 +97,14 @@ impl<'a> RecordWriter<'a> {
         }
     }
 
+    /// A float field, by its bits; left out where it is 0.
+    pub fn float(&mut self, tag: Tag, bits: u32) {
+        if bits != 0 {
+            self.raw(&tag.bytes.to_le_bytes()[..usize::from(tag.len)]);
+            self.raw(&bits.to_le_bytes());
+        }
+    }
+
     /// A bytes field of four bytes (an IPv4 address): one store.
     #[inline(always)]
     pub fn bytes4(&mut self, tag: Tag, value: [u8; 4]) {

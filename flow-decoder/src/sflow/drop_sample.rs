@@ -3,21 +3,16 @@
 //! ```text
 //! discarded packet (0:5): sequence 4 | source class 4 | source index 4 | drops 4 | input ifIndex 4 | output ifIndex 4
 //!                         | reason 4 | records 4
-//! 0:1036 egress queue: queue 4        0:1037 ACL: number 4 | name opaque<> | direction 4 (0 unknown, 1 ingress, 2 egress)
-//! 0:1038 function: name opaque<>      0:1041 hardware trap: group opaque<> | trap opaque<>
 //! ```
 
 use super::datagram::{Origin, Sample};
 use super::fields::{Source, drops, write_structure};
-use super::flow_record::{Known, SampledPacket};
-use super::flow_sample::record_path;
+use super::flow_record::SampledPacket;
 use super::records::{Record, Records};
-use super::xdr;
-use crate::cursor::{Cursor, EndOfInput};
+use crate::cursor::EndOfInput;
 use crate::datagram::Context;
 use crate::elements;
 use crate::error::{Malformed, Reason};
-use crate::protobuf::RecordWriter;
 use crate::sink::{Sink, Stream};
 
 struct Head {
@@ -39,55 +34,6 @@ fn head(sample: &Sample<'_>) -> Result<Head, EndOfInput> {
     })
 }
 
-/// What the records say about the drop itself.
-#[derive(Default)]
-struct Circumstances<'a> {
-    egress_queue: Option<u32>,
-    acl: Option<Acl<'a>>,
-    function: Option<&'a [u8]>,
-}
-
-struct Acl<'a> {
-    number: u32,
-    name: &'a [u8],
-    direction: u32,
-}
-
-impl<'a> Circumstances<'a> {
-    fn read(&mut self, record: &Record<'a>) -> Result<Known, Malformed> {
-        self.fields(record.data_format, record.body)
-            .map_err(|end| Malformed::end(Reason::SampleRecord, end).within(record_path(record.number)))
-    }
-
-    fn fields(&mut self, data_format: u32, mut body: Cursor<'a>) -> Result<Known, EndOfInput> {
-        let body = &mut body;
-        match data_format {
-            1036 => drop(self.egress_queue.get_or_insert(body.u32()?)),
-            1037 => {
-                let acl = Acl { number: body.u32()?, name: xdr::opaque(body)?, direction: body.u32()? };
-                self.acl.get_or_insert(acl);
-            }
-            1038 => drop(self.function.get_or_insert(xdr::opaque(body)?)),
-            1041 => {
-                xdr::opaque(body)?; // the group, which the reason tells already
-                self.function.get_or_insert(xdr::opaque(body)?);
-            }
-            _ => return Ok(Known::No),
-        }
-        Ok(Known::Yes)
-    }
-
-    fn write(&self, writer: &mut RecordWriter<'_>) {
-        writer.uint(drops::EGRESS_QUEUE, self.egress_queue.map_or(0, u64::from));
-        if let Some(acl) = &self.acl {
-            writer.uint(drops::ACL_NUMBER, u64::from(acl.number));
-            writer.text(drops::ACL_NAME, acl.name);
-            writer.uint(drops::ACL_DIRECTION, u64::from(acl.direction));
-        }
-        writer.text(drops::FUNCTION, self.function.unwrap_or_default());
-    }
-}
-
 /// Writes the drop record of a sample.
 pub(super) fn decode<S: Sink>(context: &mut Context<'_, S>, origin: &Origin<'_>, sample: &Sample<'_>) {
     let head = match head(sample) {
@@ -95,14 +41,9 @@ pub(super) fn decode<S: Sink>(context: &mut Context<'_, S>, origin: &Origin<'_>,
         Err(end) => return context.damaged(Malformed::end(Reason::SampleMalformed, end), sample.path),
     };
     let mut packet = SampledPacket::default();
-    let mut circumstances = Circumstances::default();
     let records = || Records::new(sample.records, sample.record_count);
     for record in records() {
-        let read = record.and_then(|record| match packet.read(&record)? {
-            Known::Yes => Ok(Known::Yes),
-            Known::No => circumstances.read(&record),
-        });
-        if let Err(error) = read {
+        if let Err(error) = record.and_then(|record| packet.read(&record)) {
             context.damaged(error, sample.path);
         }
     }
@@ -118,7 +59,7 @@ pub(super) fn decode<S: Sink>(context: &mut Context<'_, S>, origin: &Origin<'_>,
     let nested = writer.begin_nested(drops::PACKET);
     packet.write(&mut writer);
     writer.end_nested(nested);
-    circumstances.write(&mut writer);
+    packet.circumstances.write_drop(&mut writer);
     writer.bytes(drops::ZONE, origin.zone.as_bytes());
     writer.bytes(drops::COLLECTOR_NODE, origin.collector_node.as_bytes());
     for record in records().flatten().filter(|record| !has_fields(record)) {
@@ -133,7 +74,7 @@ pub(super) fn decode<S: Sink>(context: &mut Context<'_, S>, origin: &Origin<'_>,
 fn has_fields(record: &Record<'_>) -> bool {
     matches!(
         record.data_format,
-        1..=4 | 1001..=1004 | 1006 | 1007 | 1012 | 1020 | 1036..=1038 | 1041
+        1..=4 | 1001..=1004 | 1006 | 1007 | 1012 | 1020 | 1029 | 1030 | 1036..=1041
     )
 }
 

@@ -13,10 +13,6 @@ pub(super) mod counters {
     pub(in super::super) const ZONE: Tag = Tag::delimited(10);
     pub(in super::super) const COLLECTOR_NODE: Tag = Tag::delimited(11);
     pub(in super::super) const STRUCTURES: Tag = Tag::delimited(12);
-    pub(in super::super) const INTERFACE: Tag = Tag::delimited(20);
-    pub(in super::super) const ETHERNET: Tag = Tag::delimited(21);
-    pub(in super::super) const VLAN: Tag = Tag::delimited(22);
-    pub(in super::super) const PROCESSOR: Tag = Tag::delimited(23);
 }
 
 /// Tags of `catchment.flow.v1.SflowDrop`.
@@ -37,6 +33,8 @@ pub(super) mod drops {
     pub(in super::super) const ZONE: Tag = Tag::delimited(20);
     pub(in super::super) const COLLECTOR_NODE: Tag = Tag::delimited(21);
     pub(in super::super) const STRUCTURES: Tag = Tag::delimited(22);
+    pub(in super::super) const TRANSIT_DELAY_NS: Tag = Tag::varint(23);
+    pub(in super::super) const QUEUE_DEPTH: Tag = Tag::varint(24);
 }
 
 /// The sequence number and data source of a sample.

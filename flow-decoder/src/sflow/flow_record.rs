@@ -3,6 +3,7 @@
 //! The first record of a kind counts. A raw header says more than the fields of `sampled_ipv4` and its like, which therefore
 //! fill only what no header filled.
 
+use super::circumstances::Circumstances;
 use super::extended::{Mpls, Nat, NatPorts, Router, Switch, User};
 use super::flow_sample::record_path;
 use super::gateway::Gateway;
@@ -27,6 +28,10 @@ pub(super) struct SampledPacket<'a> {
     mpls: Option<Mpls<'a>>,
     nat: Option<Nat<'a>>,
     nat_ports: Option<NatPorts>,
+    /// What the agent did with it.
+    pub circumstances: Circumstances<'a>,
+    /// Network identifier of the overlay that it came from or goes to.
+    vni: Option<u32>,
     /// Tags that were stripped before sampling, outermost first: TPID and TCI.
     stripped_tags: &'a [[u8; 4]],
 }
@@ -100,7 +105,8 @@ impl<'a> SampledPacket<'a> {
             1007 => first(&mut self.nat, Nat::read(body)?),
             1012 => self.stripped_tags = xdr::words(body)?,
             1020 => first(&mut self.nat_ports, NatPorts::read(body)?),
-            _ => return Ok(Known::No),
+            1029 | 1030 => first(&mut self.vni, body.u32()?),
+            _ => return self.circumstances.read(data_format, body),
         }
         Ok(Known::Yes)
     }
@@ -111,6 +117,11 @@ impl<'a> SampledPacket<'a> {
         writer.uint(flow::PACKETS, 1);
         self.headers.write(writer);
         self.write_stripped_tags(writer);
+        if let Some(vni) = self.vni
+            && self.headers.tunnel.is_none()
+        {
+            writer.uint(flow::TUNNEL_ID, u64::from(vni));
+        }
         if let Some(switch) = &self.switch {
             switch.write(writer);
         }

@@ -10,6 +10,8 @@
 //! Lengths delimit: a damaged or unknown record costs that record, a damaged sample that sample. Loops end with the bytes that
 //! are there, whatever a count says.
 
+mod circumstances;
+mod counter_layout;
 mod counter_sample;
 mod datagram;
 mod drop_sample;

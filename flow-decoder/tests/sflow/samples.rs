@@ -198,7 +198,7 @@ fn counters_become_messages_and_all_else_is_kept() {
         block(2, &words(&[5; 13])),
         block(5, &words(&[100, 0, 1, 2, 3, 4, 5])),
         block(1001, &words(&[1, 2, 3, 0, 4, 1, 0])),
-        block(2001, &[1, 2, 3, 4]),
+        block(3, &[1, 2, 3, 4]),
         block(9 << 12 | 77, &[5, 6]),
     ];
     let head = [66, 0x0200_0011, records.len() as u32];
@@ -230,7 +230,7 @@ fn counters_become_messages_and_all_else_is_kept() {
         (0, 2, "ethernet_counters", &[]),
         (0, 5, "vlan_counters", &[]),
         (0, 1001, "processor", &[]),
-        (0, 2001, "host_adapters", &[1, 2, 3, 4]),
+        (0, 3, "tokenring_counters", &[1, 2, 3, 4]),
         (9, 77, "", &[5, 6]),
     ];
     assert_eq!(structures, want);
@@ -238,6 +238,107 @@ fn counters_become_messages_and_all_else_is_kept() {
 
     let expanded = decode(&datagram_of(&[block(4, &words(&[66, 0, 70_000_000, 0]))]));
     assert_eq!(expanded.counters[0].source_id_index, 70_000_000);
+}
+
+fn counters_of(records: &[Vec<u8>]) -> SflowCounters {
+    let head = [66, 0x0200_0011, records.len() as u32];
+    let outcome = decode(&datagram_of(&[block(2, &[&words(&head)[..], &records.concat()].concat())]));
+    outcome.assert_whole();
+    outcome.counters[0].clone()
+}
+
+#[test]
+fn hosts_and_their_virtual_machines() {
+    let mac = [2, 0, 0, 0, 0, 1, 0, 0];
+    let name = |name: &[u8]| opaque(name);
+    let got = counters_of(&[
+        block(2000, &[name(b"web-1"), vec![7; 16], words(&[3, 2]), name(b"6.1.0")].concat()),
+        block(2001, &[words(&[2, 1, 1]), mac.to_vec(), words(&[2, 0])].concat()),
+        block(2002, &words(&[2, 1])),
+        block(2003, &[&1.5f32.to_be_bytes()[..], &words(&(2..=17).collect::<Vec<_>>())].concat()),
+        block(2004, &words(&[0, 8, 0, 4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4])),
+        block(2005, &words(&[1, 0, 0, 9, 50, 1, 0, 2, 3, 4, 0, 5, 6])),
+        block(2006, &words(&[0, 100, 1, 2, 3, 0, 200, 4, 5, 6])),
+        block(2009, &words(&(1..=14).collect::<Vec<_>>())),
+        block(2101, &words(&[1, 5000, 4])),
+        block(2102, &words(&[0, 10, 0, 20])),
+        block(2103, &words(&[0, 1, 0, 2, 0, 3, 4, 0, 5, 6, 0, 7, 8])),
+        block(2104, &words(&[0, 1, 2, 3, 4, 0, 5, 6, 7, 8])),
+    ]);
+    let host = got.host.unwrap();
+    assert_eq!((host.hostname.as_str(), &host.uuid[..], host.os_name), ("web-1", &[7; 16][..], 2));
+    assert_eq!(host.os_release, "6.1.0");
+    let adapters = got.adapters.unwrap().adapter;
+    assert_eq!((adapters[0].if_index, &adapters[0].mac_addresses[..]), (1, &[0x0200_0000_0001][..]));
+    assert_eq!((adapters[1].if_index, adapters[1].mac_addresses.len()), (2, 0));
+    assert_eq!(got.parent.unwrap().container_index, 1);
+    let cpu = got.host_cpu.unwrap();
+    assert_eq!((cpu.load_1m, cpu.processes_running, cpu.context_switches, cpu.steal), (1.5, 4, 17, 0));
+    let memory = got.host_memory.unwrap();
+    assert_eq!((memory.total, memory.free, memory.swap_pages_out), (8, 4, 4));
+    assert_eq!(got.host_disk.unwrap().bytes_written, 5);
+    assert_eq!(got.host_network.unwrap().bytes_out, 200);
+    let tcp = got.tcp.unwrap();
+    assert_eq!((tcp.out_rsts, tcp.in_csum_errors), (14, 0), "older agents have no checksum errors");
+    assert_eq!(got.virtual_cpu.unwrap().cpu_time, 5000);
+    assert_eq!(got.virtual_memory.unwrap().max_memory, 20);
+    assert_eq!(got.virtual_disk.unwrap().errors, 8);
+    assert_eq!(got.virtual_network.unwrap().drops_out, 8);
+    assert!(got.structures.iter().all(|structure| structure.body.is_empty()));
+}
+
+#[test]
+fn optics_have_lanes_and_a_temperature() {
+    let lane: Vec<u32> = (1..=10).collect();
+    let head = words(&[17, 4, 3300, -1250i32 as u32, 2]);
+    let got = counters_of(&[block(10, &[head, words(&lane), words(&[5; 10])].concat())]);
+    let optics = got.optics.unwrap();
+    assert_eq!((optics.module_id, optics.supply_voltage, optics.temperature), (17, 3300, -1250));
+    assert_eq!(optics.lane.len(), 2);
+    assert_eq!((optics.lane[0].tx_wavelength, optics.lane[0].rx_wavelength), (6, 10));
+}
+
+#[test]
+fn counters_that_are_cut_show_what_is_there() {
+    for (format, body) in [
+        (10, words(&[17, 4, 3300, 0, u32::MAX, 1, 2])),
+        (2001, words(&[u32::MAX, 1, u32::MAX, 0])),
+        (2000, [words(&[u32::MAX]), b"web".to_vec()].concat()),
+        (2003, words(&[0, 0, 0, 4])),
+    ] {
+        let head = [66, 0x0200_0011, 1];
+        let sample = block(2, &[&words(&head)[..], &block(format, &body)].concat());
+        let outcome = decode(&datagram_of(&[sample]));
+        assert_eq!(outcome.counters.len(), 1, "format {format}");
+        assert_eq!(outcome.statistics.malformed[Reason::SampleRecord], 1, "format {format}");
+    }
+}
+
+#[test]
+fn what_a_switch_did_with_a_packet_is_in_its_flow_record() {
+    let records = [
+        raw_header(),
+        block(1036, &words(&[3])),
+        block(1037, &[words(&[42]), opaque(b"permit-web"), words(&[2])].concat()),
+        block(1038, &opaque(b"l3_route")),
+        block(1039, &words(&[1500])),
+        block(1040, &words(&[4096])),
+        block(1030, &words(&[5000])),
+    ];
+    let outcome = decode(&datagram_of(&[flow_sample(&records)]));
+    outcome.assert_whole();
+    let want = FlowRecord {
+        egress_queue: 3,
+        acl_number: 42,
+        acl_name: "permit-web".to_owned(),
+        acl_direction: 2,
+        forwarding_function: "l3_route".to_owned(),
+        transit_delay_ns: 1500,
+        queue_depth: 4096,
+        tunnel_id: 5000,
+        ..frame_flow()
+    };
+    assert_eq!(outcome.flows, [want]);
 }
 
 #[test]

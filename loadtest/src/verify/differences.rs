@@ -43,7 +43,8 @@ pub fn differences(expected: &FlowRecord, found: &FlowRecord) -> Vec<Difference>
         firewall_event, reverse_bytes, reverse_packets, reverse_tcp_flags, tunnel_type, tunnel_id, inner_src_addr,
         inner_dst_addr, inner_proto, inner_src_port, inner_dst_port, inner_etype, inner_src_mac, inner_dst_mac,
         inner_vlan_id, vlan_stack, src_priority, dst_priority, src_user, dst_user, src_peer_as, bgp_local_pref,
-        mpls_out_label, collector_node, agent_address, extra,
+        mpls_out_label, collector_node, agent_address, acl_number, acl_name, acl_direction, forwarding_function,
+        egress_queue, transit_delay_ns, queue_depth, extra,
     )
 }
 

@@ -131,6 +131,13 @@ fn own_fields(r: &FlowRecord, o: &mut Object<'_>) {
     o.uints("mpls_out_label", &r.mpls_out_label);
     o.string("collector_node", &r.collector_node);
     o.address("agent_address", &r.agent_address);
+    o.uint("acl_number", r.acl_number);
+    o.string("acl_name", &r.acl_name);
+    o.uint("acl_direction", r.acl_direction);
+    o.string("forwarding_function", &r.forwarding_function);
+    o.uint("egress_queue", r.egress_queue);
+    o.uint("transit_delay_ns", r.transit_delay_ns);
+    o.uint("queue_depth", r.queue_depth);
     o.array("extra", &r.extra, |out, element| element.write_json(out));
 }
 

@@ -8,6 +8,7 @@ mod flow;
 mod names;
 mod object;
 mod sflow;
+mod sflow_counters;
 
 pub use object::{Address, Hex, Object};
 
@@ -67,8 +68,13 @@ mod tests {
 
     use super::ToJson;
     use crate::flow::v1::{
-        Element, FlowRecord, OptionsRecord, SflowCounters, SflowDrop, SflowEthernetCounters,
-        SflowInterfaceCounters, SflowProcessor, SflowStructure, SflowVlanCounters,
+        Element, FlowRecord, OptionsRecord, SflowAdapter, SflowAdapters, SflowAppResources, SflowAppWorkers,
+        SflowApplication, SflowCounters, SflowDrop, SflowEthernetCounters, SflowGpu, SflowHost, SflowHostCpu,
+        SflowHostDisk, SflowHostMemory, SflowHostNetwork, SflowHttp, SflowIcmp, SflowInterfaceCounters,
+        SflowIp, SflowJvm, SflowJvmStatistics, SflowLag, SflowOpenflowPort, SflowOpticalLane, SflowOptics,
+        SflowOvsDatapath, SflowParent, SflowPortName, SflowProcessor, SflowRadio, SflowSlowPath,
+        SflowStructure, SflowTcp, SflowUdp, SflowVirtualCpu, SflowVirtualDisk, SflowVirtualMemory,
+        SflowVirtualNetwork, SflowVirtualNode, SflowVlanCounters,
     };
 
     /// Sets each field of `M` alone and wants its name, and nothing else, in the rendering.
@@ -78,9 +84,13 @@ mod tests {
             let mut wire = Vec::new();
             let tag = field.number() as u32;
             match field.r#type() {
-                Type::Uint32 | Type::Uint64 | Type::Enum | Type::Bool => {
+                Type::Uint32 | Type::Uint64 | Type::Int32 | Type::Enum | Type::Bool => {
                     encode_key(tag, WireType::Varint, &mut wire);
                     encode_varint(1, &mut wire);
+                }
+                Type::Float => {
+                    encode_key(tag, WireType::ThirtyTwoBit, &mut wire);
+                    wire.extend(1.5f32.to_le_bytes());
                 }
                 Type::Bytes | Type::String => {
                     encode_key(tag, WireType::LengthDelimited, &mut wire);
@@ -111,6 +121,38 @@ mod tests {
         every_field_is_rendered::<SflowEthernetCounters>("SflowEthernetCounters", &messages);
         every_field_is_rendered::<SflowVlanCounters>("SflowVlanCounters", &messages);
         every_field_is_rendered::<SflowProcessor>("SflowProcessor", &messages);
+        every_field_is_rendered::<SflowLag>("SflowLag", &messages);
+        every_field_is_rendered::<SflowSlowPath>("SflowSlowPath", &messages);
+        every_field_is_rendered::<SflowOptics>("SflowOptics", &messages);
+        every_field_is_rendered::<SflowOpticalLane>("SflowOpticalLane", &messages);
+        every_field_is_rendered::<SflowRadio>("SflowRadio", &messages);
+        every_field_is_rendered::<SflowOpenflowPort>("SflowOpenflowPort", &messages);
+        every_field_is_rendered::<SflowPortName>("SflowPortName", &messages);
+        every_field_is_rendered::<SflowHost>("SflowHost", &messages);
+        every_field_is_rendered::<SflowAdapters>("SflowAdapters", &messages);
+        every_field_is_rendered::<SflowAdapter>("SflowAdapter", &messages);
+        every_field_is_rendered::<SflowParent>("SflowParent", &messages);
+        every_field_is_rendered::<SflowHostCpu>("SflowHostCpu", &messages);
+        every_field_is_rendered::<SflowHostMemory>("SflowHostMemory", &messages);
+        every_field_is_rendered::<SflowHostDisk>("SflowHostDisk", &messages);
+        every_field_is_rendered::<SflowHostNetwork>("SflowHostNetwork", &messages);
+        every_field_is_rendered::<SflowIp>("SflowIp", &messages);
+        every_field_is_rendered::<SflowIcmp>("SflowIcmp", &messages);
+        every_field_is_rendered::<SflowTcp>("SflowTcp", &messages);
+        every_field_is_rendered::<SflowUdp>("SflowUdp", &messages);
+        every_field_is_rendered::<SflowVirtualNode>("SflowVirtualNode", &messages);
+        every_field_is_rendered::<SflowVirtualCpu>("SflowVirtualCpu", &messages);
+        every_field_is_rendered::<SflowVirtualMemory>("SflowVirtualMemory", &messages);
+        every_field_is_rendered::<SflowVirtualDisk>("SflowVirtualDisk", &messages);
+        every_field_is_rendered::<SflowVirtualNetwork>("SflowVirtualNetwork", &messages);
+        every_field_is_rendered::<SflowJvm>("SflowJvm", &messages);
+        every_field_is_rendered::<SflowJvmStatistics>("SflowJvmStatistics", &messages);
+        every_field_is_rendered::<SflowHttp>("SflowHttp", &messages);
+        every_field_is_rendered::<SflowApplication>("SflowApplication", &messages);
+        every_field_is_rendered::<SflowAppResources>("SflowAppResources", &messages);
+        every_field_is_rendered::<SflowAppWorkers>("SflowAppWorkers", &messages);
+        every_field_is_rendered::<SflowOvsDatapath>("SflowOvsDatapath", &messages);
+        every_field_is_rendered::<SflowGpu>("SflowGpu", &messages);
         every_field_is_rendered::<SflowDrop>("SflowDrop", &messages);
         every_field_is_rendered::<OptionsRecord>("OptionsRecord", &messages);
     }

@@ -55,6 +55,30 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// A signed number.
+    pub fn int(&mut self, name: &str, value: i32) {
+        if value != 0 {
+            let out = self.member(name);
+            if value < 0 {
+                out.push(b'-');
+            }
+            decimal(out, value.unsigned_abs().into());
+        }
+    }
+
+    /// A floating-point number; one that JSON cannot show is left out.
+    pub fn float(&mut self, name: &str, value: f32) {
+        if value != 0.0 && value.is_finite() {
+            let shown = value.to_string();
+            self.member(name).extend_from_slice(shown.as_bytes());
+        }
+    }
+
+    /// An array of MAC addresses.
+    pub fn macs(&mut self, name: &str, values: &[u64]) {
+        self.array(name, values, |out, &value| quoted(out, Mac(value)));
+    }
+
     /// `true`, or nothing.
     pub fn flag(&mut self, name: &str, value: bool) {
         if value {

@@ -26,6 +26,38 @@ impl ToJson for SflowCounters {
         o.optional("ethernet", self.ethernet.as_ref(), |out, counters| counters.write_json(out));
         o.optional("vlan", self.vlan.as_ref(), |out, counters| counters.write_json(out));
         o.optional("processor", self.processor.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("lag", self.lag.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("slow_path", self.slow_path.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("optics", self.optics.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("radio", self.radio.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("openflow_port", self.openflow_port.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("port_name", self.port_name.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("host", self.host.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("adapters", self.adapters.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("parent", self.parent.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("host_cpu", self.host_cpu.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("host_memory", self.host_memory.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("host_disk", self.host_disk.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("host_network", self.host_network.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("ip", self.ip.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("icmp", self.icmp.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("tcp", self.tcp.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("udp", self.udp.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("virtual_node", self.virtual_node.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("virtual_cpu", self.virtual_cpu.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("virtual_memory", self.virtual_memory.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("virtual_disk", self.virtual_disk.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("virtual_network", self.virtual_network.as_ref(), |out, counters| {
+            counters.write_json(out);
+        });
+        o.optional("jvm", self.jvm.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("jvm_statistics", self.jvm_statistics.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("http", self.http.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("application", self.application.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("app_resources", self.app_resources.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("app_workers", self.app_workers.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("ovs_datapath", self.ovs_datapath.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("gpu", self.gpu.as_ref(), |out, counters| counters.write_json(out));
         o.end();
     }
 }
@@ -55,6 +87,8 @@ impl ToJson for SflowDrop {
         o.string("zone", &self.zone);
         o.string("collector_node", &self.collector_node);
         o.array("structures", &self.structures, |out, structure| structure.write_json(out));
+        o.uint("transit_delay_ns", self.transit_delay_ns);
+        o.uint("queue_depth", self.queue_depth);
         o.end();
     }
 }
