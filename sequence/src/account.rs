@@ -31,7 +31,8 @@ impl Cause {
 /// The numbers of one space since the book knows it: `span = received + lost + waiting`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Account {
-    /// Numbers from the lowest to the highest received, over all runs of the counter.
+    /// Numbers from the lowest to the highest received, over all runs of the counter; without those that may have been reported to
+    /// the leader before.
     pub span: u64,
     /// Numbers received, each once.
     pub received: u64,
@@ -149,6 +150,12 @@ impl Ledger<'_> {
     /// A hole has opened.
     pub(crate) fn missing(&mut self, numbers: u64) {
         self.account.waiting += numbers;
+    }
+
+    /// Missing numbers are another book's.
+    pub(crate) fn left_out(&mut self, numbers: u64) {
+        self.account.waiting -= numbers;
+        self.account.span -= numbers;
     }
 
     /// Missing numbers are lost.

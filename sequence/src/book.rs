@@ -2,6 +2,7 @@
 //!
 //! One coordinator keeps it (the leader). A hole settles when it is older than [`Limits::settle`] and every node that has a session has
 //! reported since; a node that says nothing for [`Limits::silence`] is not waited for, and what opened meanwhile is unknown.
+//! A new leader begins a new book: what nodes had reported to the one before is missing from it and is nobody's loss.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -172,7 +173,10 @@ impl Book {
         let (id, name) = (node.id, Arc::clone(&node.name));
         let window = Window { from: now.before(report.covers).min(node.heard).before(SLACK), to: now };
         if !late {
-            if node.last > 0 && number > node.last + 1 {
+            if node.last == 0 && number > 1 {
+                // What it reported before, to another book, may be what others' reports seem to lack.
+                self.evidence.began(&name, incarnation, window.from, now);
+            } else if number > node.last + 1 {
                 let first = number.saturating_sub(MISSING as u64).max(node.last + 1);
                 node.missing.extend(first..number);
                 while node.missing.len() > MISSING {

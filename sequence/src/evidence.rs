@@ -4,6 +4,8 @@
 //! behind it. Whatever happened in that window may have made it:
 //! a crash took everything, so all of the hole is lost *here*; drops that a node counted explain so many datagrams, and what goes
 //! beyond is *unknown*, because such counts are lower bounds; a report that is missing explains nothing, so it makes *unknown*.
+//! Where a node's reports went to another book until then, a hole that was over by its first report here is no hole of this book,
+//! and of a longer one it cannot be told.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,6 +23,8 @@ enum Event {
     Crash,
     /// A node's report did not arrive.
     Missing,
+    /// The first report of a node that is in this book, though it has reported before.
+    Began,
 }
 
 #[derive(Clone, Debug)]
@@ -89,6 +93,19 @@ impl Evidence {
         });
     }
 
+    /// A node has reported before, and the first of its reports that is in this book covers this time.
+    pub(crate) fn began(&mut self, node: &Arc<str>, incarnation: u64, from: Time, to: Time) {
+        let note = format!("reports of {node} incarnation {incarnation} went to another coordinator before");
+        let (node, note) = (Arc::clone(node), note.into());
+        self.push(Entry { from, to, node, incarnation, event: Event::Began, note });
+    }
+
+    /// Whether what is missing before a number that came then is in another book.
+    pub(crate) fn is_elsewhere(&self, to: Time) -> bool {
+        let mut began = self.entries.iter().filter(|entry| matches!(entry.event, Event::Began));
+        began.any(|entry| entry.from <= to && entry.to >= to)
+    }
+
     /// A node that was thought crashed is back: what it received meanwhile may still come.
     pub(crate) fn returned(&mut self, node: &str, incarnation: u64) {
         for entry in &mut self.entries {
@@ -123,7 +140,7 @@ impl Evidence {
             let note = Arc::clone(&entry.note);
             match &mut entry.event {
                 Event::Crash => return vec![Verdict { numbers, cause: Cause::Here, note: Some(note) }],
-                Event::Missing => unknown = Some(note),
+                Event::Missing | Event::Began => unknown = Some(note),
                 Event::Drops(datagrams) => {
                     let takes =
                         unit.per_datagram().map_or(left, |each| datagrams.saturating_mul(each).min(left));

@@ -155,11 +155,12 @@ impl Run {
         late
     }
 
-    /// Every hole whose settling time is over is judged: `judge(from, to, numbers)` says who lost how many.
+    /// Every hole whose settling time is over is judged: `judge` says who lost how many of its numbers, or that they are none of
+    /// this book's.
     pub(crate) fn settle(
         &mut self,
         due: impl Fn(&Hole) -> bool,
-        mut judge: impl FnMut(&Hole, u64) -> Vec<(u64, Cause)>,
+        mut judge: impl FnMut(&Hole, u64) -> Option<Vec<(u64, Cause)>>,
         ledger: &mut Ledger<'_>,
     ) {
         if self.open == 0 {
@@ -172,8 +173,15 @@ impl Run {
             .map(|(&start, &hole)| (start, hole))
             .collect();
         for (start, hole) in ready {
-            let verdicts = judge(&hole, size(start, hole.end));
-            self.count_lost(start, hole, &verdicts, ledger);
+            let numbers = size(start, hole.end);
+            match judge(&hole, numbers) {
+                Some(verdicts) => self.count_lost(start, hole, &verdicts, ledger),
+                None => {
+                    self.holes.remove(&start);
+                    self.open -= 1;
+                    ledger.left_out(numbers);
+                }
+            }
         }
     }
 

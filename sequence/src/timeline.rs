@@ -165,17 +165,22 @@ impl Timeline {
                     hole.to <= deadlines.settle_before && reported
                 },
                 |hole, numbers| {
+                    if evidence.is_elsewhere(hole.to) {
+                        return None;
+                    }
                     let left_out =
                         truncated.iter().any(|window| window.from <= hole.to && window.to >= hole.from);
                     let silent = hole.to >= deadlines.reported_until;
                     if hole.state == State::UnknownLength || left_out {
-                        return vec![(numbers, Cause::Unknown)];
+                        return Some(vec![(numbers, Cause::Unknown)]);
                     }
                     let verdicts = evidence.judge(hole.from, hole.to, numbers, unit);
                     notes.extend(verdicts.iter().filter_map(|verdict| verdict.note.clone()));
                     let cause =
                         |cause| if silent && cause == Cause::Upstream { Cause::Unknown } else { cause };
-                    verdicts.into_iter().map(|verdict| (verdict.numbers, cause(verdict.cause))).collect()
+                    Some(
+                        verdicts.into_iter().map(|verdict| (verdict.numbers, cause(verdict.cause))).collect(),
+                    )
                 },
                 &mut ledger,
             );

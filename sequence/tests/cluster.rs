@@ -110,6 +110,40 @@ impl Cluster {
     }
 }
 
+#[test]
+fn a_new_leader_takes_nothing_for_lost_that_the_one_before_was_told() {
+    let mut cluster = Cluster::new(3);
+    // Each number goes to one node; they report one after the other.
+    let send = |cluster: &mut Cluster, from: u32, to: u32| {
+        for number in from..to {
+            cluster.note((number % 3) as usize, [number]);
+        }
+    };
+    send(&mut cluster, 0, 900);
+    cluster.report(0);
+    send(&mut cluster, 900, 1200);
+    cluster.report(1);
+    // The leader changes here: it knows of the nodes, and that is all.
+    cluster.book = Book::new(Limits::default());
+    for index in 0..3 {
+        cluster.book.expect(&format!("node-{index}"), 1, Time::from_millis(cluster.now));
+    }
+    // The third has its first report still to make: it had nothing to say to the leader before.
+    send(&mut cluster, 1200, 1500);
+    cluster.nodes[2].reports = 7;
+    cluster.interval();
+    let account = cluster.settle();
+    assert_eq!((account.lost(), account.repeated), (0, 0), "{account:?}");
+    assert!(account.received >= 300, "{account:?}");
+    // Of what it lacks after a long silence it cannot be told; from then on a gap is a loss again.
+    send(&mut cluster, 1510, 1600);
+    let account = cluster.settle();
+    assert_eq!((account.lost_unknown, account.lost()), (10, 10), "{account:?}");
+    send(&mut cluster, 1610, 1700);
+    let account = cluster.settle();
+    assert_eq!((account.lost_upstream, account.lost()), (10, 20), "{account:?}");
+}
+
 fn numbers(account: &Account) -> (u64, u64, u64, u64, u64, u64) {
     (
         account.received,
