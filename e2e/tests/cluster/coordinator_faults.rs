@@ -3,8 +3,10 @@
 use anyhow::{Context as _, Result, ensure};
 use catchment_e2e::cluster::{Cluster, Plan};
 use catchment_e2e::load::Load;
+use catchment_e2e::wait::until;
 
 use crate::devices::{Devices, wait_alone, wait_same_templates, wait_well};
+use crate::losses::Losses;
 
 fn plan(purpose: &'static str) -> Plan {
     Plan { nodes: 3, ..Plan::new(purpose) }
@@ -37,6 +39,43 @@ fn nodes_of_a_killed_coordinator_go_to_another_one() -> Result<()> {
     let sent = sending.stop()?;
     sent.check_whole(&cluster)?;
     devices.settle(cluster, &[sent.tally]).map(drop)
+}
+
+/// The coordinator that says it is the leader.
+fn leader(cluster: &Cluster) -> Result<usize> {
+    until("a leader", || {
+        for (number, coordinator) in cluster.coordinators.iter().enumerate() {
+            if coordinator.is_running() && coordinator.metrics()?.count("catchment_leader", &[])? == 1 {
+                return Ok(Ok(number));
+            }
+        }
+        Ok(Err("no coordinator is the leader".to_owned()))
+    })
+}
+
+#[test]
+fn the_leader_after_a_killed_one_takes_nothing_for_lost() -> Result<()> {
+    let mut cluster = plan("leader-killed").start()?;
+    let sending = Load::once(1, 6).start(&cluster.udp(), 4_000)?;
+    cluster.wait_totals("the load", |totals| totals.produced > 20_000 && totals.sets_pending == 0)?;
+    let killed = leader(&cluster)?;
+    cluster.coordinators[killed].kill()?;
+    let next = leader(&cluster)?;
+    ensure!(next != killed, "coordinator {killed} was killed");
+    let before = cluster.totals()?.produced;
+    cluster.wait_totals("more records", |totals| totals.produced > before + 40_000)?;
+    let sent = sending.stop()?;
+    cluster.wait_totals("all records", |totals| totals.produced == sent.tally.records)?;
+    // Its book begins with itself, so it never has all that was received.
+    let losses = until("the losses to be settled", || {
+        let losses = Losses::of(&cluster.ask(&["exporters"])?)?;
+        let settled = losses.waiting == 0 && losses.received >= 40_000;
+        Ok(if settled { Ok(losses) } else { Err(format!("{losses:?}")) })
+    })?;
+    ensure!(losses.records == 0, "{losses:?}");
+    cluster.coordinators[killed].start()?;
+    sent.check_whole(&cluster)?;
+    cluster.stop().map(drop)
 }
 
 #[test]

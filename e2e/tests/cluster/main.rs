@@ -9,6 +9,7 @@ mod devices;
 mod equality;
 mod etcd;
 mod layouts;
+mod losses;
 mod node_faults;
 mod partitions;
 mod refusals;

@@ -8,9 +8,9 @@ use catchment_e2e::load::{Found, Load, Tally};
 use catchment_e2e::node::Node;
 use catchment_e2e::wait::until;
 use nix::sys::signal::Signal;
-use serde_json::Value;
 
 use crate::devices::wait_well;
+use crate::losses::Losses;
 
 const RATE: u64 = 8_000;
 
@@ -70,50 +70,6 @@ fn published_all(found: &Found, node: &Node, number: usize) -> Result<()> {
     let delivered = ledger.flow()?.delivered;
     ensure!(published == delivered, "node {number} delivered {delivered}, on the topic are {published}");
     Ok(())
-}
-
-/// What the cluster's sequence accounts say, in records.
-#[derive(Debug, Default)]
-struct Losses {
-    /// Lost, whoever lost them.
-    records: u64,
-    /// Received by any node, and reported.
-    received: u64,
-    upstream: u64,
-    waiting: u64,
-    notes: Vec<String>,
-}
-
-impl Losses {
-    /// As they are when no number may come any more.
-    fn settled(cluster: &Cluster) -> Result<Self> {
-        let produced = cluster.totals()?.produced;
-        until("the losses to be settled", || {
-            let losses = Self::of(&cluster.ask(&["exporters"])?)?;
-            let is_reported = losses.records + losses.received >= produced;
-            Ok(if losses.waiting == 0 && is_reported { Ok(losses) } else { Err(format!("{losses:?}")) })
-        })
-    }
-
-    fn of(exporters: &Value) -> Result<Self> {
-        /// Of v9, whose sequence counts datagrams.
-        const RECORDS: u64 = 24;
-        let mut sum = Self::default();
-        let list = exporters["exporters"].as_array().context("exporters")?;
-        for account in list.iter().flat_map(|exporter| exporter["sequences"].as_array()).flatten() {
-            let size = if account["unit"] == "datagrams" { RECORDS } else { 1 };
-            let count = |name: &str| account[name].as_u64().with_context(|| format!("{name} in {account}"));
-            let lost = count("lost_upstream")? + count("lost_here")? + count("lost_unknown")?;
-            ensure!(count("span")? == count("received")? + lost + count("waiting")?, "{account}");
-            sum.records += lost * size;
-            sum.received += count("received")? * size;
-            sum.upstream += count("lost_upstream")?;
-            sum.waiting += count("waiting")?;
-            let notes = account["notes"].as_array().into_iter().flatten();
-            sum.notes.extend(notes.filter_map(|note| Some(note.as_str()?.to_owned())));
-        }
-        Ok(sum)
-    }
 }
 
 /// A load balancer sends a node nothing more once `/readyz` says no; by then it has sent it more.
