@@ -11,6 +11,7 @@ use crate::demo::{self, DemoArgs};
 use crate::flood::{self, FloodArgs};
 use crate::generate::{self, RunArgs};
 use crate::measure::{self, MeasureArgs};
+use crate::probe::{self, ProbeArgs};
 use crate::replay::{self, ReplayArgs};
 use crate::spread::{self, SpreadArgs};
 use crate::verify::{self, VerifyArgs};
@@ -35,6 +36,8 @@ enum Command {
     Spread(SpreadArgs),
     /// Consume what a run sent from Kafka and account for every record and every value
     Verify(VerifyArgs),
+    /// Send to a cluster that is up and look for every record behind it, among those of others
+    Probe(ProbeArgs),
     /// Measure what a record costs a node: its records per second of CPU time, end to end
     Measure(MeasureArgs),
     /// Show the product at work: a coordinator, two nodes, an embedded broker, recorded traffic, a live view
@@ -87,6 +90,14 @@ impl Command {
                     println!("  {records} from node {node}");
                 }
                 print_line("verify", &report)?;
+                Ok(report.is_exact())
+            }
+            Self::Probe(args) => {
+                let report = probe::run(&args, &stopped)?;
+                if let Some(verified) = &report.verified {
+                    print!("{}", verified.account);
+                }
+                print_line("probe", &report)?;
                 Ok(report.is_exact())
             }
             Self::Measure(args) => {

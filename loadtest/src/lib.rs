@@ -23,6 +23,7 @@ pub mod network;
 pub mod node_ledger;
 pub mod node_process;
 pub mod pacer;
+pub mod probe;
 pub mod process_time;
 pub mod random;
 pub mod raw;

@@ -151,6 +151,7 @@ fn verification(args: &MeasureArgs, topic: String) -> VerifyArgs {
             idle: VERIFY_IDLE,
             zone: String::new(),
             drop_repeats: false,
+            among_others: false,
             node: Vec::new(),
         },
     }

@@ -1,5 +1,6 @@
-//! Reads a Kafka topic from its beginning, all partitions, in no group.
+//! Reads a Kafka topic from its beginning or from where it ended once, all partitions, in no group.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -8,6 +9,7 @@ use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::BorrowedMessage;
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use rdkafka::types::RDKafkaErrorCode;
 
@@ -21,6 +23,9 @@ pub struct TopicReader {
     partitions: Vec<Partition>,
 }
 
+/// Offsets of a topic by partition; the beginning of each that has none.
+pub type Positions = BTreeMap<i32, i64>;
+
 /// How far one partition was read.
 #[derive(Debug, Clone, Copy)]
 struct Partition {
@@ -29,21 +34,16 @@ struct Partition {
 }
 
 impl TopicReader {
-    /// Waits at most `patience` for the topic to exist, then starts at the beginning of each of its partitions.
-    pub fn open(brokers: &str, topic: &str, patience: Duration) -> anyhow::Result<Self> {
-        let consumer: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", brokers)
-            .set("group.id", "catchment-loadtest")
-            .set("enable.auto.commit", "false")
-            .set("enable.auto.offset.store", "false")
-            .set("auto.offset.reset", "earliest")
-            .set("fetch.wait.max.ms", "50")
-            .set("topic.metadata.refresh.interval.ms", "1000")
-            .create()?;
-        let partitions = partitions_of(&consumer, topic, patience)?;
+    /// Waits at most `patience` for the topic to exist, then starts at `from` in each of its partitions.
+    pub fn open(brokers: &str, topic: &str, from: &Positions, patience: Duration) -> anyhow::Result<Self> {
+        let consumer = consumer(brokers)?;
+        let mut partitions = partitions_of(&consumer, topic, patience)?;
         let mut assignment = TopicPartitionList::new();
-        for partition in &partitions {
-            assignment.add_partition_offset(topic, partition.id, Offset::Beginning)?;
+        for partition in &mut partitions {
+            let start = from.get(&partition.id).copied();
+            partition.next_offset = start.unwrap_or(0);
+            let start = start.map_or(Offset::Beginning, Offset::Offset);
+            assignment.add_partition_offset(topic, partition.id, start)?;
         }
         consumer.assign(&assignment)?;
         Ok(Self { consumer, topic: topic.to_owned(), partitions })
@@ -80,6 +80,31 @@ impl TopicReader {
         }
         Ok(true)
     }
+}
+
+/// Where the topic ends now, of any of the brokers that answers within `patience`. A topic that is not there has no partitions.
+pub fn ends(brokers: &str, topic: &str, patience: Duration) -> anyhow::Result<Positions> {
+    let consumer = consumer(brokers)?;
+    let metadata = consumer
+        .fetch_metadata(Some(topic), patience)
+        .with_context(|| format!("asking {brokers} for topic {topic}"))?;
+    let found = metadata.topics().iter().find(|found| found.name() == topic);
+    let partitions = found.map(MetadataTopic::partitions).unwrap_or_default();
+    let end = |id| -> anyhow::Result<i64> { Ok(consumer.fetch_watermarks(topic, id, WATERMARK_TIMEOUT)?.1) };
+    partitions.iter().map(|partition| Ok((partition.id(), end(partition.id())?))).collect()
+}
+
+fn consumer(brokers: &str) -> anyhow::Result<BaseConsumer> {
+    let consumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", "catchment-loadtest")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("fetch.wait.max.ms", "50")
+        .set("topic.metadata.refresh.interval.ms", "1000")
+        .create()?;
+    Ok(consumer)
 }
 
 fn partitions_of(consumer: &BaseConsumer, topic: &str, patience: Duration) -> anyhow::Result<Vec<Partition>> {

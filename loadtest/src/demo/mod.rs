@@ -45,7 +45,7 @@ use self::view::Snapshot;
 use self::way::Way;
 use crate::http;
 use crate::pacer::pause;
-use crate::topic::TopicReader;
+use crate::topic::{Positions, TopicReader};
 use crate::verify::Framing;
 
 const TOPIC: &str = "flows";
@@ -93,7 +93,7 @@ pub fn run(args: &DemoArgs, stop: &dyn Fn() -> bool) -> anyhow::Result<bool> {
     let brokers = kafka.bootstrap_servers();
     say("starting a coordinator and two nodes beside an embedded Kafka broker")?;
     let mut parts = Parts::start(&programs, &brokers, TOPIC)?;
-    let reader = TopicReader::open(&brokers, TOPIC, TOPIC_PATIENCE)?;
+    let reader = TopicReader::open(&brokers, TOPIC, &Positions::default(), TOPIC_PATIENCE)?;
     let way = Way::open(parts.listeners())?;
     say(&way.to_string())?;
     say(&format!("look in: catchctl --endpoint http://{} top", parts.coordinator_grpc()))?;

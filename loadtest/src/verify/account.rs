@@ -38,10 +38,21 @@ pub struct Account {
     pub different: u64,
     /// Records that nobody sent.
     pub unexpected: u64,
+    /// Records of others, where they may be in the topic as well; not among the consumed.
+    pub others: u64,
     /// How many records differ in each field.
     pub different_fields: BTreeMap<&'static str, u64>,
     /// The first faults, in words.
     pub examples: Vec<String>,
+}
+
+/// Whether records of anybody else may be in the topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Others {
+    /// What was not sent is a fault.
+    None,
+    /// What was not sent is of others.
+    Present,
 }
 
 /// Takes consumed records and settles each.
@@ -51,19 +62,20 @@ pub struct Accountant {
     exporters: Vec<Exporter>,
     found: Vec<Bitmap>,
     zone: String,
+    others: Others,
     latest_reception_ns: u64,
     account: Account,
 }
 
 impl Accountant {
     /// An account on which nothing was found yet. All records must carry `zone`.
-    pub fn new(workload: Workload, zone: String) -> Self {
+    pub fn new(workload: Workload, zone: String, others: Others) -> Self {
         let exporters: Vec<Exporter> = workload.exporters().collect();
         let found =
             exporters.iter().map(|exporter| Bitmap::new(workload.records_of(exporter.index))).collect();
         let expected = workload.records().unwrap_or(0);
         let account = Account { expected, missing: expected, ..Account::default() };
-        Self { workload, exporters, found, zone, latest_reception_ns: latest_reception_ns(), account }
+        Self { workload, exporters, found, zone, others, latest_reception_ns: latest_reception_ns(), account }
     }
 
     /// True once every record was found.
@@ -71,17 +83,27 @@ impl Accountant {
         self.account.missing == 0
     }
 
-    /// How many records were consumed so far.
+    /// How many records were consumed so far, without those of others.
     pub fn consumed(&self) -> u64 {
         self.account.consumed
     }
 
+    /// How many records were settled so far, whosever they are.
+    pub fn taken(&self) -> u64 {
+        self.account.consumed + self.account.others
+    }
+
     /// Settles one consumed record.
     pub fn settle(&mut self, record: &FlowRecord) {
-        self.account.consumed += 1;
         let identity = GeneratedFlow::identity(&record.src_addr, &record.dst_addr, record.src_port);
         let (index, number) = self.workload.number_of(identity);
-        let Some(found) = self.found.get_mut(index as usize).filter(|found| number < found.len) else {
+        let found = self.found.get_mut(index as usize).filter(|found| number < found.len);
+        if found.is_none() && self.others == Others::Present {
+            self.account.others += 1;
+            return;
+        }
+        self.account.consumed += 1;
+        let Some(found) = found else {
             self.account.unexpected += 1;
             self.account.example("unexpected", || format!("{record:?}"));
             return;
@@ -161,6 +183,9 @@ impl fmt::Display for Account {
             f,
             "correct {correct}, missing {missing}, repeated {repeated}, different {different}, unexpected {unexpected}"
         )?;
+        if self.others > 0 {
+            writeln!(f, "and {} records of others", self.others)?;
+        }
         for (field, count) in &self.different_fields {
             writeln!(f, "  {field} differs in {count}")?;
         }
@@ -222,7 +247,7 @@ mod tests {
     }
 
     fn account_of(records: &[FlowRecord]) -> Account {
-        let mut accountant = Accountant::new(workload(OPTIONS).unwrap(), String::new());
+        let mut accountant = Accountant::new(workload(OPTIONS).unwrap(), String::new(), Others::None);
         records.iter().for_each(|record| accountant.settle(record));
         assert_eq!(accountant.is_complete(), accountant.account.missing == 0);
         let account = accountant.close();
@@ -281,6 +306,19 @@ mod tests {
         records.push(FlowRecord { src_addr: vec![192, 0, 2, 1], ..records[0].clone() });
         let account = account_of(&records);
         assert_eq!((account.unexpected, account.correct), (1, 1000));
+    }
+
+    #[test]
+    fn records_of_others_are_counted_apart() {
+        let options = workload(OPTIONS).unwrap();
+        let mut accountant = Accountant::new(options, String::new(), Others::Present);
+        let mut records = sent();
+        records.push(FlowRecord { src_addr: vec![192, 0, 2, 1], ..records[0].clone() });
+        records.iter().for_each(|record| accountant.settle(record));
+        assert_eq!((accountant.consumed(), accountant.taken()), (1000, 1001));
+        let account = accountant.close();
+        assert!(account.is_exact());
+        assert_eq!((account.others, account.unexpected), (1, 0));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers};
 use serde::Serialize;
 
-pub use account::{Account, Accountant};
+pub use account::{Account, Accountant, Others};
 pub use cluster::ClusterAccount;
 pub use differences::{Difference, differences};
 pub use framing::{Framing, FramingError};
@@ -23,7 +23,7 @@ pub use framing::{Framing, FramingError};
 use crate::duration::parse_duration;
 use crate::node_process::ledger_at;
 use crate::pacer::pause;
-use crate::topic::TopicReader;
+use crate::topic::{Positions, TopicReader};
 use crate::workload::{Workload, WorkloadArgs};
 
 /// Options of `loadtest verify`.
@@ -58,6 +58,9 @@ pub struct SourceArgs {
     /// Leave out messages whose catchment-batch header was seen before (the node delivers at least once)
     #[arg(long)]
     pub drop_repeats: bool,
+    /// Records of others are in the topic too: count them apart, and hold them against nobody
+    #[arg(long)]
+    pub among_others: bool,
     /// HTTP addresses of all nodes that wrote the topic, comma-separated: their ledgers must balance, and have delivered what
     /// was consumed; for nodes that have run since the topic was empty
     #[arg(long, value_delimiter = ',')]
@@ -104,16 +107,23 @@ struct Verification {
     first_fault: Option<String>,
 }
 
-/// Reads until every record was found and the end of each partition is reached (so that repeats are found too), until
-/// nothing new came for the idle time, or until `stop`.
+/// Reads the topic from its beginning, as [`from`] does.
 pub fn run(args: &VerifyArgs, stop: &dyn Fn() -> bool) -> anyhow::Result<VerifyReport> {
+    from(&Positions::default(), args, stop)
+}
+
+/// Reads until every record was found and the end of each partition is reached (so that repeats are found too), until
+/// nothing new came for the idle time, or until `stop`. Of a busy topic no end is reached: there the idle time counts from
+/// the last record that was looked for.
+pub fn from(start: &Positions, args: &VerifyArgs, stop: &dyn Fn() -> bool) -> anyhow::Result<VerifyReport> {
     let workload = Workload::try_from(&args.workload)?;
     anyhow::ensure!(workload.records().is_some(), "--records must say how many records were sent");
     let started = Instant::now();
     let source = &args.source;
-    let mut reader = TopicReader::open(&source.brokers, &source.topic, source.idle)?;
+    let mut reader = TopicReader::open(&source.brokers, &source.topic, start, source.idle)?;
+    let others = if source.among_others { Others::Present } else { Others::None };
     let mut verification = Verification {
-        accountant: Accountant::new(workload, source.zone.clone()),
+        accountant: Accountant::new(workload, source.zone.clone(), others),
         framing: source.framing,
         batches: source.drop_repeats.then(HashSet::new),
         messages: 0,
@@ -125,8 +135,11 @@ pub fn run(args: &VerifyArgs, stop: &dyn Fn() -> bool) -> anyhow::Result<VerifyR
     let mut last_message = Instant::now();
     while last_message.elapsed() < source.idle && !stop() {
         if let Some(message) = reader.next(Duration::from_millis(100))? {
+            let before = verification.accountant.consumed();
             verification.take(&message);
-            last_message = Instant::now();
+            if others == Others::None || verification.accountant.consumed() > before {
+                last_message = Instant::now();
+            }
         } else if verification.accountant.is_complete() && reader.is_at_end()? {
             break;
         }
@@ -178,12 +191,12 @@ impl Verification {
             .framing
             .map_or_else(|| of_header?.ok_or(FramingError::Unspecified), Ok)
             .map_err(|error| error.to_string())?;
-        let before = self.accountant.consumed();
+        let before = self.accountant.taken();
         let payload = message.payload().unwrap_or_default();
         framing
             .decode(payload, |record| self.accountant.settle(&record))
             .map_err(|error| error.to_string())?;
-        let records = self.accountant.consumed() - before;
+        let records = self.accountant.taken() - before;
         if let Some(node) = header(message, "catchment-batch").and_then(node_of) {
             *self.nodes.entry(node).or_default() += records;
         }
