@@ -18,7 +18,7 @@ pub(crate) fn health_status(status: i32) -> &'static str {
 
 /// As [`health_status`]; `away` for a node that no coordinator has a session with.
 pub(crate) fn node_health(node: &Node) -> &'static str {
-    if node.coordinator.is_empty() {
+    if node.coordinator.is_empty() && node.health.is_none() {
         return "away";
     }
     health_status(node.health.as_ref().map_or(0, |health| health.status))

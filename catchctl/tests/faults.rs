@@ -66,7 +66,7 @@ fn status_2_is_a_wrong_command_with_the_nearest_right_one() {
     assert!(said(&ask(&coordinator, &["pause"]), 2).contains("--all"));
     assert!(said(&ask(&coordinator, &["config", "get", "--revision", "3"]), 2).contains("kept are 6 and 7"));
     let node = Peer::node(Node::default());
-    assert!(said(&ask_node(&node, &["nodes"]), 2).contains("leave --node-endpoint out"));
+    assert!(said(&ask_node(&node, &["node", "router"]), 2).contains("leave --node-endpoint out"));
     assert!(said(&ask_node(&node, &["stats", "node-2"]), 2).contains("keep one"));
 }
 

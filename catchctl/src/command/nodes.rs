@@ -1,7 +1,7 @@
 //! `nodes` and `node NAME`.
 
-use catchment_proto::cluster::v1::{GetNodeRequest, ListNodesRequest, Node};
-use catchment_proto::node::v1::ExporterLoad;
+use catchment_proto::cluster::v1::{GetNodeRequest, ListNodesRequest, ListNodesResponse, Node};
+use catchment_proto::node::v1::{ExporterLoad, GetHealthRequest, GetStatisticsRequest};
 
 use super::{Session, listeners, stats};
 use crate::describe::{self, exporter, lost, node_health, reasons, started, wishes};
@@ -9,8 +9,11 @@ use crate::fault::Fault;
 use crate::output::{Column, Document, Facts, Output, Table, age_of, bytes, count, exact, rate, ratio};
 
 pub(super) async fn list(session: &mut Session) -> Result<(), Fault> {
-    session.needs_coordinator("nodes")?;
-    let answer = session.client.admin(async |mut admin| admin.list_nodes(ListNodesRequest {}).await).await?;
+    let answer = if session.client.is_node() {
+        ListNodesResponse { nodes: vec![itself(session).await?], ..ListNodesResponse::default() }
+    } else {
+        session.client.admin(async |mut admin| admin.list_nodes(ListNodesRequest {}).await).await?
+    };
     session.output.unanswered(&answer.unanswered);
     session.output.show(&Document::of(&answer), |output| table(&answer.nodes, output).render(output.width))
 }
@@ -22,6 +25,22 @@ pub(super) async fn one(session: &mut Session, name: &str) -> Result<(), Fault> 
     let answer = session.or_nearest(name, answer).await?;
     let node = answer.node.unwrap_or_default();
     session.output.show(&Document::of(&node), |output| details(&node, output))
+}
+
+/// The one node that is asked, as it sees itself: also one that no coordinator knows of.
+async fn itself(session: &mut Session) -> Result<Node, Fault> {
+    let answer = session.client.node(async |mut node| node.get_health(GetHealthRequest {}).await).await?;
+    let accounts = session.client.node(async |mut node| node.get_statistics(GetStatisticsRequest {}).await);
+    let health = answer.health.unwrap_or_default();
+    Ok(Node {
+        id: answer.node_id,
+        incarnation: answer.incarnation,
+        version: answer.version,
+        coordinator: health.coordinator.clone(),
+        health: Some(health),
+        statistics: accounts.await?.statistics,
+        ..Node::default()
+    })
 }
 
 /// The nodes, a line each.
@@ -46,22 +65,25 @@ pub(crate) fn table(nodes: &[Node], output: &Output) -> Table {
     );
     for node in nodes {
         let statistics = node.statistics.clone().unwrap_or_default();
-        let known = !node.coordinator.is_empty();
+        let known = !node.coordinator.is_empty() || node.health.is_some();
         let shown = |text: String| if known { text } else { "-".to_owned() };
+        // Rates are of heartbeats: a node that is asked itself has none.
+        let heard = node.heard_seconds > 0.0 || node.health.is_none();
+        let shown_rate = |value| if heard { shown(rate(value)) } else { "-".to_owned() };
         let (datagrams, records) = lost(&statistics);
         table.row([
             node.id.clone(),
             node_health(node).to_owned(),
             shown(node.version.clone()),
             age_of(started(node), output.now),
-            shown(rate(node.records_per_second)),
-            shown(rate(node.datagrams_per_second)),
+            shown_rate(node.records_per_second),
+            shown_rate(node.datagrams_per_second),
             shown(count(datagrams)),
             shown(count(records)),
             shown(ratio(statistics.buffer_usage_ratio)),
             shown(bytes(statistics.pending_bytes)),
             shown(count(statistics.templates)),
-            shown(node.coordinator.clone()),
+            shown(if node.coordinator.is_empty() { "none".to_owned() } else { node.coordinator.clone() }),
             wishes(node),
         ]);
     }

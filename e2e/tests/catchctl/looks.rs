@@ -141,7 +141,9 @@ fn a_node_is_looked_at_without_a_coordinator() -> Result<()> {
     catchctl.wait_json("the resume", &["health"], |answer| {
         answer["health"]["sources"][0]["state"] == "running"
     })?;
-    fault(&catchctl.run(&["nodes"])?, 2, "--node-endpoint")?;
+    let nodes = catchctl.json(&["nodes"])?;
+    ensure!(nodes["nodes"][0]["id"] == "alone" && nodes["nodes"][0]["coordinator"] == "", "{nodes}");
+    fault(&catchctl.run(&["node", "alone"])?, 2, "--node-endpoint")?;
     let live = node.check_live()?;
     ok(&catchctl.run(&["drain"])?)?;
     node.ended(&live)?;
