@@ -15,7 +15,7 @@ cargo_deny_version := 0.20.2
 cargo_deny := $(CATCHMENT_CACHE)/cargo-deny-$(cargo_deny_version)/bin/cargo-deny
 shell_scripts := $(shell grep -lE '^\#!.*\b(ba)?sh$$' dev/* .ci/*)
 
-.PHONY: help run cluster test lint bench soak audit testdata
+.PHONY: help run cluster image test test-k8s lint bench soak audit testdata
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -30,18 +30,29 @@ cluster: ## four nodes, three coordinators, etcd and Kafka in network namespaces
 	cargo build --release --locked -p ingest-node -p coordinator -p loadtest -p catchctl
 	CATCHMENT_PROGRAMS=$(target)/release dev/cluster up
 
+image: ## the container image of all programs as an archive for docker load, podman load or ctr; needs no container engine
+	@dev/install-packages build image
+	cargo build --release --locked -p ingest-node -p coordinator -p catchctl -p loadtest
+	dev/image $(target)/release $(target)/catchment-image.tar
+
 test: ## everything, against a real Kafka
 	@dev/install-packages test
 	dev/test-services
 	dev/services run kafka etcd -- dev/test $(target)
 
-lint: $(cargo_deny) ## formatting, clippy, licences, sources and reasons of dependencies, shell scripts
+test-k8s: ## the chart on a real cluster: the one of KUBECONFIG, or one of its own (as root); STEPS="..." only some steps
+	@dev/install-packages test image
+	cargo build --release --locked -p ingest-node -p coordinator -p catchctl -p loadtest
+	dev/test-k8s $(target)/release $(STEPS)
+
+lint: $(cargo_deny) ## formatting, clippy, licences, sources and reasons of dependencies, shell scripts, the chart
 	@dev/install-packages lint
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	$(cargo_deny) --locked --log-level error check bans licenses sources
 	dev/check-dependencies
 	shellcheck $(shell_scripts)
+	dev/chart check
 
 bench: ## criterion, and instruction counts under callgrind
 	@dev/install-packages bench
