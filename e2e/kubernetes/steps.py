@@ -96,7 +96,7 @@ def exporters(bench):
     learnt = {pod: shared_templates(release, pod, account.addresses) for pod in release.ready_pods("node")}
     if not any(learnt.values()):
         raise Failure("no pod had a template from another one")
-    return f"{account.found['correct']:,} records of 20 exporters at {len(nodes)} nodes; {sum(learnt.values())} templates of other pods"
+    return f"{account.found['expected']:,} records of 20 exporters at {len(nodes)} nodes; {sum(learnt.values())} templates of other pods"
 
 
 def shared_templates(release, pod, addresses):
