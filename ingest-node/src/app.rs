@@ -23,6 +23,8 @@ use crate::state::{Saver, StateDir};
 
 /// Threads of the control plane.
 const CONTROL_THREADS: usize = 2;
+/// How long control threads may take to end.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How often exporters' sequence numbers are accounted for.
 const ACCOUNT_EVERY: Duration = Duration::from_secs(1);
 /// How often recorded histograms are folded into their buckets.
@@ -49,7 +51,8 @@ pub fn run(cli: &Cli, loaded: &Loaded) -> anyhow::Result<()> {
     if let Some(saver) = saver {
         saver.close();
     }
-    runtime.shutdown_background();
+    // The ledger is the last line: connections that end with the runtime may have something to say before.
+    runtime.shutdown_timeout(LAST_WORDS);
     report(&ledger);
     Ok(())
 }
