@@ -22,6 +22,7 @@ CLUSTER = SHARED / "kubernetes/cluster.sh"
 KUBE_CACHE = pathlib.Path(os.environ.get("CACHE") or pathlib.Path.home() / ".cache/kube-node")
 CLUSTER_PROGRAMS = ("kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy", "kubectl",
                     "etcd", "helm", "coredns")
+COMMAND_SECONDS = 600
 MOST_CLUSTERS = 16  # at once on one machine
 
 LOADER = importlib.machinery.SourceFileLoader("services", str(REPOSITORY / "dev/services"))
@@ -36,8 +37,11 @@ class NoCluster(Failure):
 
 def command(*arguments, **options):
     """Runs a command and gives what it printed; a failure says what it complained about."""
-    done = subprocess.run([str(argument) for argument in arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          **options)
+    try:
+        done = subprocess.run([str(argument) for argument in arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=COMMAND_SECONDS, **options)
+    except subprocess.TimeoutExpired:
+        raise Failure(f"{' '.join(map(str, arguments))}: no end after {COMMAND_SECONDS} s") from None
     if done.returncode != 0:
         raise Failure(f"{' '.join(map(str, arguments))}: status {done.returncode}\n{done.stderr[-3000:]}{done.stdout[-1000:]}")
     return done.stdout

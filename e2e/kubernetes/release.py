@@ -97,15 +97,19 @@ class Release:
 
         wait("every node in catchctl nodes", seconds, joined)
 
-    def kill_pods(self, component):
-        """Deletes a component's pods without asking them, and waits until others are in their place."""
+    def replace_pods(self, component, *how):
+        """Deletes a component's pods, and waits until as many others are ready."""
         before = {pod["metadata"]["uid"] for pod in self.pods(component)}
-        self.kubectl("delete", "pod", "--force", "--grace-period=0", "-l",
+        # kubectl's own waiting does not end where a pod of the same name is there at once.
+        self.kubectl("delete", "pod", "--wait=false", *how, "-l",
                      f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component={component}")
-        wait(f"other pods in place of {component}'s", READY_SECONDS,
-             lambda: not before & {pod["metadata"]["uid"] for pod in self.pods(component)})
-        self.wait_ready()
-        self.wait_members()
+
+        def replaced():
+            pods = self.pods(component)
+            return (len(pods) == len(before) and all(map(is_ready, pods))
+                    and not before & {pod["metadata"]["uid"] for pod in pods})
+
+        wait(f"other pods in place of {component}'s", READY_SECONDS, replaced)
 
     def proxied(self, pod, port, path):
         """An answer of a pod's HTTP port, by way of the API server: that works whatever the network is."""

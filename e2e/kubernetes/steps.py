@@ -166,7 +166,7 @@ def helm_test(bench):
         logs = subprocess.run(["kubectl", "-n", NAMESPACE, "logs", f"{FULL}-test", "--all-containers", "--prefix"],
                               env=bench.release.machine.environment, capture_output=True, text=True)
         raise Failure(f"{failure}\n{logs.stdout[-3000:]}") from None
-    bench.release.kubectl("delete", "pod", f"{FULL}-test")
+    bench.release.kubectl("delete", "pod", "--wait=false", f"{FULL}-test")
     return f"{time.monotonic() - began:.0f} s"
 
 
@@ -287,7 +287,9 @@ def etcd_killed(bench):
 def disturbed(bench, component):
     """Nothing is lost while a part of the control plane is away, and what is learnt afterwards is shared."""
     with Load(bench) as load:
-        bench.release.kill_pods(component)
+        bench.release.replace_pods(component, "--force", "--grace-period=0")
+        bench.release.wait_ready()
+        bench.release.wait_members()
     load.account.must_be_accounted()
     exact(bench, rate=5_000, records=20_000, more=OTHER_PORT)
     return str(load.account)
@@ -299,8 +301,7 @@ def no_coordinator(bench):
     release = bench.release
     release.kubectl("scale", f"deploy/{FULL}-coordinator", "--replicas=0")
     wait("no coordinator", 60, lambda: not release.pods("coordinator"))
-    release.kubectl("delete", "pod", "-l", f"app.kubernetes.io/instance={NAME},app.kubernetes.io/component=node")
-    wait("all nodes", 120, lambda: len(release.ready_pods("node")) == 2)
+    release.replace_pods("node")
     detail = release.proxied(release.ready_pods("node")[0], 8081, "/readyz")
     if not detail.startswith("ready\ndegraded: coordinator: "):
         raise Failure(f"/readyz of a node without a coordinator: {detail!r}")
@@ -346,8 +347,13 @@ def wrong_values(bench):
         raise Failure("no node is left")
     del release.values["node.config.kafka.brokres"]
     release.upgrade(wait_seconds=0)
+    def taken_over():
+        nodes = release.get("statefulset", f"{FULL}-node")
+        return nodes["status"]["observedGeneration"] == nodes["metadata"]["generation"]
+
+    wait("the right configuration to be seen", 60, taken_over)
     # A StatefulSet waits for its broken pod, whatever its template says now.
-    release.kubectl("delete", "pod", f"{FULL}-node-1")
+    release.kubectl("delete", "pod", "--wait=false", f"{FULL}-node-1")
     release.wait_ready()
     release.wait_members()
     return "refused"
