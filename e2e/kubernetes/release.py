@@ -48,8 +48,13 @@ class Release:
     def settings(self, values):
         return [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
 
+    def make_namespace(self):
+        """A namespace that takes only pods of the restricted profile."""
+        self.kubectl("create", "namespace", NAMESPACE)
+        self.kubectl("label", "namespace", NAMESPACE, "pod-security.kubernetes.io/enforce=restricted")
+
     def install(self):
-        self.helm("install", NAME, CHART, "--create-namespace", *self.settings(self.values))
+        self.helm("install", NAME, CHART, *self.settings(self.values))
 
     def upgrade(self, wait_seconds=READY_SECONDS, **values):
         """Changes values (two underscores for each dot) and waits until all pods are as they should be."""
