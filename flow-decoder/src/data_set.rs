@@ -75,6 +75,7 @@ impl Records<'_> {
         let end = body.offset() + body.remaining();
         let mut at = body.offset();
         let mut count = 0;
+        let has_lists = self.plan.has_lists();
         while end - at >= template.min_record_len() {
             let next = if template.is_variable() {
                 if !located.locate(template, self.scene.payload, at, end) {
@@ -89,7 +90,7 @@ impl Records<'_> {
                 at + template.min_record_len()
             };
             count += 1;
-            if self.plan.has_lists() {
+            if has_lists {
                 self.check_lists(context, &self.wire_record(at, next), at, count);
             }
             match template.kind() {

@@ -15,6 +15,8 @@ mod extra;
 mod fixed;
 mod lists;
 mod mapping;
+#[cfg(test)]
+mod reference;
 mod run;
 mod step;
 

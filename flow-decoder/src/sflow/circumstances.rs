@@ -1,14 +1,14 @@
-//! What an agent did with a packet: the queue, filter and function that it met (sFlow Dropped Packet Notification and Transit
-//! Delay Structures).
+//! What an agent did with a packet: the queue, filter, function and overlay that it met (sFlow Dropped Packet Notification,
+//! Transit Delay and Tunnel Structures).
 //!
 //! ```text
 //! 0:1036 egress queue: queue 4        0:1037 ACL: number 4 | name opaque<> | direction 4 (0 unknown, 1 ingress, 2 egress)
 //! 0:1038 function: name opaque<>      0:1039 transit delay: ns 4, all ones: as long or longer
 //! 0:1040 queue depth: octets 4        0:1041 hardware trap: group opaque<> | trap opaque<>
+//! 0:1029 VNI on egress: VNI 4         0:1030 VNI on ingress: VNI 4
 //! ```
 
 use super::fields::drops;
-use super::flow_record::Known;
 use super::xdr;
 use crate::cursor::{Cursor, EndOfInput};
 use crate::protobuf::RecordWriter;
@@ -21,6 +21,7 @@ pub(super) struct Circumstances<'a> {
     function: Option<&'a [u8]>,
     transit_delay_ns: Option<u32>,
     queue_depth: Option<u32>,
+    vni: Option<u32>,
 }
 
 struct Acl<'a> {
@@ -30,9 +31,11 @@ struct Acl<'a> {
 }
 
 impl<'a> Circumstances<'a> {
-    /// Takes in one record; the first of a kind counts.
-    pub(super) fn read(&mut self, data_format: u32, body: &mut Cursor<'a>) -> Result<Known, EndOfInput> {
+    /// Takes in one record of these; the first of a kind counts.
+    #[cold]
+    pub(super) fn read(&mut self, data_format: u32, body: &mut Cursor<'a>) -> Result<(), EndOfInput> {
         match data_format {
+            1029 | 1030 => drop(self.vni.get_or_insert(body.u32()?)),
             1036 => drop(self.egress_queue.get_or_insert(body.u32()?)),
             1037 => {
                 let acl = Acl { number: body.u32()?, name: xdr::opaque(body)?, direction: body.u32()? };
@@ -41,13 +44,12 @@ impl<'a> Circumstances<'a> {
             1038 => drop(self.function.get_or_insert(xdr::opaque(body)?)),
             1039 => drop(self.transit_delay_ns.get_or_insert(body.u32()?)),
             1040 => drop(self.queue_depth.get_or_insert(body.u32()?)),
-            1041 => {
+            _ => {
                 xdr::opaque(body)?; // the group, which a drop's reason tells already
                 self.function.get_or_insert(xdr::opaque(body)?);
             }
-            _ => return Ok(Known::No),
         }
-        Ok(Known::Yes)
+        Ok(())
     }
 
     /// Writes the fields of a drop record.
@@ -63,8 +65,12 @@ impl<'a> Circumstances<'a> {
         writer.uint(drops::QUEUE_DEPTH, self.queue_depth.map_or(0, u64::from));
     }
 
-    /// Writes the fields of a flow record.
-    pub(super) fn write_flow(&self, writer: &mut RecordWriter<'_>) {
+    /// Writes the fields of a flow record; of an overlay's identifier the one in a sampled header is the packet's own.
+    #[cold]
+    pub(super) fn write_flow(&self, writer: &mut RecordWriter<'_>, has_tunnel: bool) {
+        if !has_tunnel {
+            writer.uint(flow::TUNNEL_ID, self.vni.map_or(0, u64::from));
+        }
         if let Some(acl) = &self.acl {
             writer.uint(flow::ACL_NUMBER, u64::from(acl.number));
             writer.text(flow::ACL_NAME, acl.name);

@@ -109,6 +109,12 @@ const LAYOUTS: [Layout; 34] = [
     layout(5703 << 12 | 1, 53, 0, &[U32, U32, U32, U32, U64, U64, U32, U32, U32, U32]),
 ];
 
+/// Each structure (enterprise and format) with the number of its field in `SflowCounters`.
+#[cfg(test)]
+pub(crate) fn typed() -> impl Iterator<Item = (u32, u32)> {
+    LAYOUTS.iter().map(|layout| (layout.data_format, layout.tag.number()))
+}
+
 impl Layout {
     /// How many there are.
     pub(super) const COUNT: usize = LAYOUTS.len();

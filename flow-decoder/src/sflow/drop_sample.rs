@@ -59,7 +59,9 @@ pub(super) fn decode<S: Sink>(context: &mut Context<'_, S>, origin: &Origin<'_>,
     let nested = writer.begin_nested(drops::PACKET);
     packet.write(&mut writer);
     writer.end_nested(nested);
-    packet.circumstances.write_drop(&mut writer);
+    if let Some(circumstances) = &packet.circumstances {
+        circumstances.write_drop(&mut writer);
+    }
     writer.bytes(drops::ZONE, origin.zone.as_bytes());
     writer.bytes(drops::COLLECTOR_NODE, origin.collector_node.as_bytes());
     for record in records().flatten().filter(|record| !has_fields(record)) {
@@ -74,7 +76,7 @@ pub(super) fn decode<S: Sink>(context: &mut Context<'_, S>, origin: &Origin<'_>,
 fn has_fields(record: &Record<'_>) -> bool {
     matches!(
         record.data_format,
-        1..=4 | 1001..=1004 | 1006 | 1007 | 1012 | 1020 | 1029 | 1030 | 1036..=1041
+        1..=4 | 1001..=1004 | 1006 | 1007 | 1012 | 1020 | 1036..=1041
     )
 }
 

@@ -28,10 +28,8 @@ pub(super) struct SampledPacket<'a> {
     mpls: Option<Mpls<'a>>,
     nat: Option<Nat<'a>>,
     nat_ports: Option<NatPorts>,
-    /// What the agent did with it.
-    pub circumstances: Circumstances<'a>,
-    /// Network identifier of the overlay that it came from or goes to.
-    vni: Option<u32>,
+    /// What the agent did with it; few say it.
+    pub circumstances: Option<Circumstances<'a>>,
     /// Tags that were stripped before sampling, outermost first: TPID and TCI.
     stripped_tags: &'a [[u8; 4]],
 }
@@ -105,8 +103,10 @@ impl<'a> SampledPacket<'a> {
             1007 => first(&mut self.nat, Nat::read(body)?),
             1012 => self.stripped_tags = xdr::words(body)?,
             1020 => first(&mut self.nat_ports, NatPorts::read(body)?),
-            1029 | 1030 => first(&mut self.vni, body.u32()?),
-            _ => return self.circumstances.read(data_format, body),
+            1029 | 1030 | 1036..=1041 => {
+                self.circumstances.get_or_insert_default().read(data_format, body)?;
+            }
+            _ => return Ok(Known::No),
         }
         Ok(Known::Yes)
     }
@@ -117,11 +117,6 @@ impl<'a> SampledPacket<'a> {
         writer.uint(flow::PACKETS, 1);
         self.headers.write(writer);
         self.write_stripped_tags(writer);
-        if let Some(vni) = self.vni
-            && self.headers.tunnel.is_none()
-        {
-            writer.uint(flow::TUNNEL_ID, u64::from(vni));
-        }
         if let Some(switch) = &self.switch {
             switch.write(writer);
         }

@@ -65,7 +65,9 @@ pub(super) fn decode<S: Sink>(context: &mut Context<'_, S>, origin: &Origin<'_>,
     writer.uint(flow::IN_IF, u64::from(head.input));
     writer.uint(flow::OUT_IF, u64::from(head.output));
     packet.write(&mut writer);
-    packet.circumstances.write_flow(&mut writer);
+    if let Some(circumstances) = &packet.circumstances {
+        circumstances.write_flow(&mut writer, packet.headers.tunnel.is_some());
+    }
     let len = writer.finish();
     context.sink.written(Stream::Flow, len);
 }

@@ -24,4 +24,6 @@ mod records;
 mod sampled;
 mod xdr;
 
+#[cfg(test)]
+pub(crate) use counter_layout::typed as typed_counters;
 pub(crate) use datagram::decode;

@@ -1,0 +1,228 @@
+//! Makes docs/protocols.md of the tables that decode, and holds the page to them.
+//!
+//! After a change to a table, `UPDATE_DOCS=1 cargo test -p flow-decoder --lib reference` writes the page anew.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use super::mapping::{FIRST, MPLS_LABELS, Mapping, OBSERVED, SECOND, STAND_INS};
+use super::step::Op;
+use crate::elements;
+use crate::error::Reason;
+use crate::protobuf::Tag;
+use crate::record::flow;
+use crate::record_field::registered;
+
+fn workspace(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
+/// A field as flow.proto declares it: number to (name, type, what it is).
+fn declared() -> BTreeMap<u32, (String, String, String)> {
+    let text = fs::read_to_string(workspace("proto/proto/catchment/flow/v1/flow.proto")).expect("flow.proto");
+    let body = text.split("message FlowRecord {").nth(1).expect("FlowRecord");
+    let mut fields = BTreeMap::new();
+    let mut comment = String::new();
+    for line in body.lines().map(str::trim).take_while(|line| !line.starts_with("// Encapsulation")) {
+        if let Some(said) = line.strip_prefix("// ") {
+            let _ = write!(comment, "{}{said}", if comment.is_empty() { "" } else { " " });
+            continue;
+        }
+        if let Some((head, number)) = line.trim_end_matches(';').split_once(" = ")
+            && let Some((kind, name)) = head.rsplit_once(' ')
+            && let Ok(number) = number.parse()
+        {
+            fields.insert(number, (name.to_owned(), kind.to_owned(), std::mem::take(&mut comment)));
+        }
+        comment.clear();
+    }
+    fields
+}
+
+/// The first sentence.
+fn meaning(comment: &str) -> &str {
+    comment.split(". ").next().unwrap_or_default().trim_end_matches('.')
+}
+
+fn element(row: &Mapping) -> String {
+    let name = registered(row.pen, row.id).map_or("", |element| element.name);
+    let number = if row.pen == 0 { row.id.to_string() } else { format!("{}/{}", row.pen, row.id) };
+    format!("{number} {name}")
+}
+
+fn how(op: Op) -> &'static str {
+    match op {
+        Op::HighByte => " (upper octet)",
+        Op::LowByte => " (lower octet)",
+        Op::Uptime => " (sysUpTime)",
+        Op::MicrosecondsBeforeExport => " (before the export time)",
+        Op::EtypeOfIpVersion => " (by version)",
+        Op::Segment => " (segment)",
+        Op::SegmentTunnel => " (kind)",
+        _ => "",
+    }
+}
+
+/// The elements that fill each field, in order of preference.
+fn sources() -> BTreeMap<u32, Vec<String>> {
+    let mut sources: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+    let mut add = |tag: Tag, source: String| sources.entry(tag.number()).or_default().push(source);
+    for row in FIRST {
+        let only = match row.pen {
+            0 if STAND_INS.contains(&row.id) => ", where a template has none of these",
+            0 if OBSERVED.contains(&row.id) => ", when it was observed",
+            _ => "",
+        };
+        add(row.tag, format!("{}{}{only}", element(row), how(row.op)));
+    }
+    for row in SECOND {
+        add(row.tag, format!("{}, the second in a template", element(row)));
+    }
+    let (first, last) = (MPLS_LABELS.start(), MPLS_LABELS.end());
+    add(flow::MPLS_LABEL, format!("{first} to {last} mplsTopLabelStackSection and those below it"));
+    sources
+}
+
+fn page() -> String {
+    let mut page = String::from(HEAD);
+    let sources = sources();
+    for (number, (name, kind, comment)) in declared() {
+        if let Some(from) = sources.get(&number) {
+            let _ = writeln!(
+                page,
+                "| `{name}` | {number} | {kind} | {} | {} |",
+                meaning(&comment),
+                from.join("; ")
+            );
+        }
+    }
+    page.push_str(BESIDE);
+    for (data_format, field) in crate::sflow::typed_counters() {
+        let (enterprise, format) = (data_format >> 12, data_format & 0xfff);
+        let name = elements::sflow_counter_record(enterprise, format).unwrap_or_default();
+        let _ = writeln!(page, "| {enterprise}:{format} | {name} | {field} |");
+    }
+    page.push_str(MALFORMED);
+    for reason in Reason::ALL {
+        let _ = writeln!(page, "| `{}` | {} |", reason.label(), reason.text());
+    }
+    page
+}
+
+#[test]
+fn the_page_is_the_tables() {
+    let path = workspace("docs/protocols.md");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, page()).expect("writable page");
+    }
+    let written = fs::read_to_string(&path).expect("docs/protocols.md");
+    assert!(written == page(), "docs/protocols.md differs from the tables; see the head of reference.rs");
+}
+
+#[test]
+fn every_field_that_is_filled_is_declared() {
+    let declared = declared();
+    assert_eq!(
+        declared.get(&9).map(|(name, kind, _)| (name.as_str(), kind.as_str())),
+        Some(("bytes", "uint64"))
+    );
+    for number in sources().keys() {
+        assert!(declared.contains_key(number), "field {number}");
+    }
+}
+
+const HEAD: &str = "# Protocols
+
+What is decoded, into which field of a record, and what becomes of input that is wrong. This page is made from the tables that decode
+(`flow-decoder/src/plan/reference.rs` says how).
+
+| protocol | what is decoded |
+|---|---|
+| NetFlow v1, v5, v7 | all fields; v5's sampling interval |
+| NetFlow v9 (RFC 3954) | templates, options templates, data, options data |
+| IPFIX (RFC 7011, RFC 7012) | the same; variable lengths, enterprise elements, biflow (RFC 5103), structured data (RFC 6313) |
+| sFlow v5 | flow, counter and drop samples, expanded or not; sampled headers through tunnels |
+
+## Fields of NetFlow and IPFIX records
+
+Several elements of one field stand in order of preference: the first whose value is not 0 counts. `enterprise/number`; a number alone is
+IANA's or NetFlow v9's. [Field maps](configuration.md#what-is-known-of-exporters-better-than-they-say-it) send any element elsewhere. The
+unit is that of the field in [flow.proto](../proto/proto/catchment/flow/v1/flow.proto).
+
+| field | number | type | meaning | elements |
+|---|---|---|---|---|
+";
+
+const BESIDE: &str = "
+Beside single elements:
+
+| what | elements | fields |
+|---|---|---|
+| sampling | 34, 50; 305 and 306: (305 + 306) / 305; 309 and 310: 310 / 309; 311: 1 / 311; by sampler (48) or selector (302) of options data | `sampling_rate` |
+| start or end that is not said | 162, 161 and the other time | `time_flow_start_ns`, `time_flow_end_ns` |
+| sysUpTime in IPFIX | 160, in options data or in the record | `time_flow_start_ns`, `time_flow_end_ns` |
+| ICMP in the destination port | 4 and 11, where a template has no ICMP element | `icmp_type`, `icmp_code` |
+| Ethernet type | the family of the first address that is not 0, where neither 256 nor 60 says it | `etype` |
+| segment routing (RFC 9487) | 497, 494, 495, 499, 496 | `ipv6_routing_header_addresses`, `ipv6_routing_header_seg_left` |
+| packet sections (RFC 7133) | 315, 104 from the Ethernet header on, 313 from the IP header on, 316 a label stack; not with an offset (409, 102) | as sampled headers do, but what an element of the template fills; `packets` is 1, `bytes` what the IP header says |
+| structured data (RFC 6313) | 291, 292, 293 and all elements of these types | the first element with a value, for fields that nothing else fills |
+| BGP lists (RFC 8549) | 485, 512 | `bgp_communities`, `as_path` |
+
+## sFlow
+
+| record | fields |
+|---|---|
+| 0:1 sampled header | Ethernet, 802.1Q and 802.1ad, PPP, MPLS, IPv4, IPv6 with extension headers, TCP, UDP, SCTP, DCCP, ICMP; behind GRE, IP in IP, VXLAN, Geneve and GTP-U the `inner_` fields; `layer_stack` |
+| 0:2, 0:3, 0:4 | what the header does not say |
+| 0:1001 switch, 0:1012 stripped tags | `src_vlan`, `dst_vlan`, `src_priority`, `dst_priority`, `vlan_stack` |
+| 0:1002 router, 0:1003 gateway | `next_hop`, `src_net`, `dst_net`, `bgp_next_hop`, `as_path`, `bgp_communities`, `bgp_local_pref`, AS numbers |
+| 0:1004 user | `src_user`, `dst_user` |
+| 0:1006 MPLS | `mpls_label`, `mpls_ttl`, `mpls_out_label`, `next_hop` |
+| 0:1007, 0:1020 NAT | `post_nat_` fields |
+| 0:1029, 0:1030 VNI | `tunnel_id`, where the header has no tunnel |
+| 0:1036 to 0:1041 | `egress_queue`, `acl_`, `forwarding_function`, `transit_delay_ns`, `queue_depth` |
+
+Counter structures with a message of their own in `SflowCounters`; all others are kept as they came, in `structures`:
+
+| structure | name | field number |
+|---|---|---|
+";
+
+const MALFORMED: &str = "
+## What is wrong
+
+Damage costs the smallest part that it is in: a record, a set, a sample. Everything else in the datagram is decoded. Each occurrence is
+counted by its reason in `catchment_malformed_total{reason}`; a datagram with damage is `partly_decoded`, one of which nothing could
+be used is `rejected`. `ingest-node decode` prints each with the byte it is at and the set, template and record it is in.
+
+| input | what is kept | what is counted |
+|---|---|---|
+| shorter than its header; version unknown; cut by the receive buffer | nothing | `short_header`, `unknown_version`, `truncated` |
+| header length or count that does not fit (v5, IPFIX); v9's count is not looked at | the records and sets that are there | `header_length` |
+| set length below 4 or beyond the message | sets before it; the whole records of a data set that is cut | `set_length` |
+| reserved set id | all other sets | `reserved_set` |
+| template: id below 256, cut, no octets, too many fields, impossible scope | the template of that id known before | `template_id`, `template_truncated`, `template_empty`, `template_too_long`, `template_scope` |
+| withdrawal over UDP | the template (RFC 7011 8.4) | as withdrawn |
+| data whose template is not known | the set waits for it, in bounds | `no_template` where nothing may wait |
+| data after the exporter restarted | the set waits until its template is announced again | `template_suspect` |
+| source ports that disagree on a template | the set of another port waits | `template_conflict` |
+| a record beyond its set; a variable length beyond it | the records before it | `record_truncated` |
+| padding: zeros behind records, templates and sets | everything | nothing |
+| values of an unusual length: integers of 1 to 8 octets, wider counters | the number; what does not fit 64 bits is the greatest | nothing |
+| addresses that are not 4 or 16 octets; text that is not UTF-8 | the record without the address; the text with U+FFFD | nothing |
+| structured data: cut, no element length, nested more than eight deep | the record, and members before the damage | `list_damaged` |
+| structured data of an unknown template | the record, and other members | `list_template` |
+| too many templates, of an exporter or in all | those that go on; the least proven leave first | `template_limit` |
+| sampling that makes no sense (0, population below size) | the record without a rate | nothing |
+| times that wrap, lie in the future or before 1970 | the nearest time that can be; 0 where there is none | nothing |
+| sFlow: agent address of no type | nothing | `agent_address` |
+| sFlow: sample beyond the datagram, or shorter than its records | the records that are there | `sample_length`, `sample_malformed` |
+| sFlow: damaged record; counts of all ones | the other records, and of a header what is there | `sample_record` |
+| sFlow: unknown sample | all other samples | `unknown_sample` |
+| sampled headers: cut, endless stacks, odd lengths, nested tunnels | the layers up to there | nothing: samples are cut by design |
+
+| reason | meaning |
+|---|---|
+";
