@@ -375,3 +375,22 @@ proptest! {
         let _ = ConfigFile::new(&text).load();
     }
 }
+
+/// docs/field-maps: what users begin with.
+#[test]
+fn shipped_field_maps_load_without_a_word() {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../docs/field-maps");
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("docs/field-maps") {
+        let path = entry.expect("an entry").path();
+        let loaded = Config::load(&Sources { file: Some(path.clone()), ..Sources::default() });
+        let loaded = loaded.unwrap_or_else(|problems| panic!("{problems}"));
+        assert!(loaded.warnings.is_empty(), "{}: {:?}", path.display(), loaded.warnings);
+        let fields: usize = loaded.config.exporter.overrides.iter().map(|known| known.fields.len()).sum();
+        assert!(fields > 0, "{}", path.display());
+        names.push(path.file_stem().expect("a name").to_string_lossy().into_owned());
+    }
+    names.sort();
+    let want = ["cisco-asa-nsel", "cisco-avc", "citrix", "juniper", "nprobe", "palo-alto", "vmware-nsx"];
+    assert_eq!(names, want);
+}
