@@ -69,7 +69,7 @@ impl Records<'_> {
         context: &mut Context<'_, S>,
         located: &mut Located,
         body: Cursor<'_>,
-        mut learn: impl FnMut(&Meaning),
+        mut learn: impl FnMut(&Meaning<'_>),
     ) -> Result<(), (Malformed, Path)> {
         let template = self.plan.template();
         let end = body.offset() + body.remaining();

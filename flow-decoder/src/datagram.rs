@@ -50,6 +50,18 @@ pub struct DecoderOptions {
     pub exporter_name: ExporterName,
     /// What is known of exporters better than they say it.
     pub overrides: Arc<Overrides>,
+    /// Whether records show names that options data gives.
+    pub names: NamesInRecords,
+}
+
+/// Whether records show the names that options data gives to interfaces, VRFs and applications: they cost octets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum NamesInRecords {
+    /// They do.
+    #[default]
+    Shown,
+    /// They do not.
+    LeftOut,
 }
 
 impl Default for DecoderOptions {
@@ -59,6 +71,7 @@ impl Default for DecoderOptions {
             collector_node: "".into(),
             exporter_name: ExporterName::default(),
             overrides: Arc::default(),
+            names: NamesInRecords::default(),
         }
     }
 }

@@ -29,6 +29,7 @@ mod held_message;
 mod ipfix;
 mod layouts;
 mod listing;
+mod names;
 mod netflow_v5;
 mod netflow_v9;
 mod numbering;
@@ -58,7 +59,7 @@ pub mod structured;
 pub mod template;
 mod template_record;
 
-pub use datagram::{Datagram, DecoderOptions, ExporterName, Extent, ZoneId};
+pub use datagram::{Datagram, DecoderOptions, ExporterName, Extent, NamesInRecords, ZoneId};
 pub use decoder::{Decoder, Verdict};
 pub use error::{Malformed, Reason};
 pub use exporter_store::{ExporterStore, ScopeKey, StoreLimits};

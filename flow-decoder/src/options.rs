@@ -1,4 +1,4 @@
-//! What options data says about an exporter: sampling rates and the time it started.
+//! What options data says about an exporter: sampling rates, the time it started, and names (see `names`).
 //!
 //! One options record is read into a [`Meaning`]; an observation domain's [`OptionsState`] keeps the latest of each kind.
 //! Selectors are NetFlow v9's sampler ids (48) and PSAMP's selector ids (302); a rate announced without one holds for the
@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
 use crate::elements::unsigned;
+use crate::names::{Named, Names, Thing};
 use crate::sink::WireRecord;
 
 /// Selectors kept for one domain; beyond it new ones are ignored.
@@ -72,12 +73,16 @@ pub(crate) struct OptionsState {
     selector_rates: Arc<HashMap<u64, Learnt>>,
     /// systemInitTimeMilliseconds (160), ms since 1970.
     boot_ms: Learnt,
+    names: Arc<Names>,
+    /// Whether there are names: asked for each record.
+    has_names: bool,
 }
 
 /// Most scopes have none, and share this.
 static NOTHING: LazyLock<Arc<OptionsState>> = LazyLock::new(|| {
     let (domain_rate, boot_ms) = (Learnt::default(), Learnt::default());
-    Arc::new(OptionsState { domain_rate, selector_rates: Arc::default(), boot_ms })
+    let names = Arc::default();
+    Arc::new(OptionsState { domain_rate, selector_rates: Arc::default(), boot_ms, names, has_names: false })
 });
 
 impl Default for OptionsState {
@@ -95,8 +100,8 @@ impl OptionsState {
     /// Octets of memory that it takes.
     pub(crate) fn octets(&self) -> usize {
         match self.selector_rates.len() {
-            0 if self.domain_rate.value == 0 && self.boot_ms.value == 0 => 0,
-            rates => OCTETS + rates * SELECTOR_OCTETS,
+            0 if self.domain_rate.value == 0 && self.boot_ms.value == 0 && !self.has_names => 0,
+            rates => OCTETS + rates * SELECTOR_OCTETS + self.names.octets(),
         }
     }
 
@@ -108,6 +113,22 @@ impl OptionsState {
     /// Rate of a selector, else the domain's.
     pub(crate) fn rate_of(&self, selector: u64) -> u64 {
         self.selector_rates.get(&selector).map_or(self.domain_rate.value, |rate| rate.value)
+    }
+
+    /// Whether anything has a name.
+    #[inline]
+    pub(crate) fn has_names(&self) -> bool {
+        self.has_names
+    }
+
+    /// The name of a thing.
+    pub(crate) fn name_of(&self, thing: Thing<'_>) -> Option<&[u8]> {
+        self.names.get(thing)
+    }
+
+    /// The same without names.
+    pub(crate) fn nameless(&self) -> Self {
+        Self { names: Arc::default(), has_names: false, ..self.clone() }
     }
 
     /// Start time of the exporter, ms since 1970; 0 where none was announced.
@@ -128,7 +149,7 @@ impl OptionsState {
     }
 
     /// Whether the state says already what `meaning` says.
-    pub(crate) fn knows(&self, meaning: &Meaning) -> bool {
+    pub(crate) fn knows(&self, meaning: &Meaning<'_>) -> bool {
         let rate = match (meaning.rate, meaning.selector) {
             (0, _) => true,
             (rate, Some(selector)) => match self.selector_rates.get(&selector) {
@@ -137,11 +158,12 @@ impl OptionsState {
             },
             (rate, None) => rate == self.domain_rate.value,
         };
-        rate && (meaning.boot_ms == 0 || meaning.boot_ms == self.boot_ms.value)
+        let named = meaning.named.as_ref().is_none_or(|named| self.names.knows(named));
+        rate && named && (meaning.boot_ms == 0 || meaning.boot_ms == self.boot_ms.value)
     }
 
     /// Takes over what `meaning` says, at `time` (ms since 1970).
-    pub(crate) fn apply(&mut self, meaning: &Meaning, time: u64) {
+    pub(crate) fn apply(&mut self, meaning: &Meaning<'_>, time: u64) {
         match meaning.selector {
             _ if meaning.rate == 0 => {}
             Some(selector) => {
@@ -152,6 +174,10 @@ impl OptionsState {
             None => self.domain_rate.say(meaning.rate, time),
         }
         self.boot_ms.say(meaning.boot_ms, time);
+        if let Some(named) = &meaning.named {
+            Arc::make_mut(&mut self.names).insert(named);
+            self.has_names = !self.names.is_empty();
+        }
     }
 
     /// Takes over all that the news of a set say.
@@ -163,6 +189,10 @@ impl OptionsState {
         }
         self.domain_rate.take(&news.domain_rate, said);
         self.boot_ms.take(&news.boot_ms, said);
+        if news.has_names {
+            Arc::make_mut(&mut self.names).extend(&news.names, said == Said::Now);
+            self.has_names = true;
+        }
     }
 
     /// Takes over what other nodes have learnt, each value where it is later than the own; says whether any changed.
@@ -217,17 +247,18 @@ impl SharedOptions {
 
 /// What one options record says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Meaning {
+pub(crate) struct Meaning<'a> {
     pub(crate) rate: u64,
     pub(crate) selector: Option<u64>,
     pub(crate) boot_ms: u64,
+    pub(crate) named: Option<Named<'a>>,
 }
 
-impl Meaning {
+impl<'a> Meaning<'a> {
     /// Reads an options record.
-    pub(crate) fn of(record: &WireRecord<'_>) -> Self {
+    pub(crate) fn of(record: &WireRecord<'a>) -> Self {
         let mut rates = Rates::default();
-        let mut meaning = Self::default();
+        let mut meaning = Self { named: Named::of(record), ..Self::default() };
         let mut boot_ms = None;
         for (field, value) in record.elements() {
             let v9_scope = field.scope && record.version == 9;
@@ -359,7 +390,7 @@ mod tests {
         let mut state = OptionsState::default();
         state.apply(&Meaning { rate: 10, ..Meaning::default() }, 1);
         for selector in 0..2 * MAX_SELECTORS as u64 {
-            let meaning = Meaning { rate: selector + 1, selector: Some(selector), boot_ms: 0 };
+            let meaning = Meaning { rate: selector + 1, selector: Some(selector), ..Meaning::default() };
             state.apply(&meaning, 1);
             assert!(state.knows(&meaning), "knowing what cannot be kept avoids asking again");
         }
@@ -370,15 +401,15 @@ mod tests {
     #[test]
     fn the_later_value_wins_in_whichever_order_nodes_hear_of_it() {
         let mut early = OptionsState::default();
-        early.apply(&Meaning { rate: 10, selector: Some(1), boot_ms: 5 }, 100);
+        early.apply(&Meaning { rate: 10, selector: Some(1), boot_ms: 5, named: None }, 100);
         let mut late = OptionsState::default();
-        late.apply(&Meaning { rate: 20, selector: Some(1), boot_ms: 0 }, 200);
+        late.apply(&Meaning { rate: 20, selector: Some(1), ..Meaning::default() }, 200);
         let (first, second) = (early.shared(), late.shared());
         assert!(early.merge(&second) && !early.merge(&first));
         assert!(late.merge(&first), "the boot time is news");
         assert_eq!(early, late);
         assert_eq!((late.rate_of(1), late.boot_ms()), (20, 5));
-        late.apply(&Meaning { rate: 30, selector: Some(1), boot_ms: 0 }, 150);
+        late.apply(&Meaning { rate: 30, selector: Some(1), ..Meaning::default() }, 150);
         assert!(early.merge(&late.shared()), "what is said here is later than what it replaces");
     }
 }

@@ -327,7 +327,7 @@ impl Session {
 
     /// Adds to `news` what an options record says, from the first on that says something new. They are learnt together, so
     /// that a set of records which contradict each other costs no more than one.
-    pub(crate) fn note(&self, news: &mut Option<OptionsState>, meaning: &Meaning, stamp: &Stamp) {
+    pub(crate) fn note(&self, news: &mut Option<OptionsState>, meaning: &Meaning<'_>, stamp: &Stamp) {
         if news.is_some() || !self.options.knows(meaning) {
             news.get_or_insert_default().apply(meaning, stamp.time);
         }

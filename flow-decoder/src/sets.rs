@@ -15,11 +15,11 @@ use std::sync::Arc;
 use crate::clock::Clock;
 use crate::cursor::Cursor;
 use crate::data_set::{MessageHeader, Records};
-use crate::datagram::Context;
+use crate::datagram::{Context, NamesInRecords};
 use crate::error::{Malformed, Path, Reason};
 use crate::exporter_store::{ExporterStore, Learned};
 use crate::held_message::HeldMessage;
-use crate::options::{OptionsState, Said};
+use crate::options::{Meaning, OptionsState, Said};
 use crate::order::Stamp;
 use crate::overrides::Sampling;
 use crate::pending::HeldSet;
@@ -312,6 +312,11 @@ impl Message<'_> {
             filled_in = options.as_it_was(rate.get().into(), 0);
             options = &filled_in;
         }
+        let nameless;
+        if options.has_names() && context.options.names == NamesInRecords::LeftOut {
+            nameless = options.nameless();
+            options = &nameless;
+        }
         workspace.shared.for_set(plan, sampling.of(options.domain_rate()));
         let clock = self.clock.with_boot(options.boot_ms());
         let shared = workspace.shared.as_bytes();
@@ -324,7 +329,7 @@ impl Message<'_> {
         let scene = Scene { payload: context.datagram.payload, clock: &clock, options, shared, templates };
         let records = Records { plan, scene, set: Some(set.id), header: self.header, path };
         let mut news = None;
-        let learn = |meaning: &_| session.note(&mut news, meaning, &self.stamp);
+        let learn = |meaning: &Meaning<'_>| session.note(&mut news, meaning, &self.stamp);
         match (records.decode(context, &mut workspace.located, set.body, learn), set.cut) {
             (_, Some(error)) => context.set_rejected(error, path),
             (Ok(()), None) => {

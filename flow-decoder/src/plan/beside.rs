@@ -13,6 +13,7 @@
 use super::compile::{Candidate, Place, is_ruled};
 use super::lists::Lists;
 use super::mapping::OBSERVED;
+use super::named::NamedStep;
 use super::run::{Locate, Scene, number, octets, value};
 use super::step::Step;
 use crate::overrides::How;
@@ -163,7 +164,13 @@ impl Beside {
     }
 
     /// Writes the fields of a record.
-    pub(super) fn write<L: Locate>(&self, scene: &Scene<'_>, record: &L, out: &mut RecordWriter<'_>) {
+    pub(super) fn write<L: Locate>(
+        &self,
+        scene: &Scene<'_>,
+        record: &L,
+        named: &[NamedStep],
+        out: &mut RecordWriter<'_>,
+    ) {
         if let Some(span) = &self.span {
             span.write(scene, record, out);
         }
@@ -186,6 +193,9 @@ impl Beside {
             out.next_part();
         }
         self.lists.write(scene, record, &mut out);
+        for named in named.iter().filter(|_| scene.options.has_names()) {
+            named.write(scene, record, &mut out);
+        }
     }
 }
 

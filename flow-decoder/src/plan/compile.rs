@@ -7,6 +7,7 @@ use super::beside::Beside;
 use super::extra::ExtraStep;
 use super::fixed::FixedStep;
 use super::mapping::{FIRST, MPLS_LABELS, Mapping, SECOND, STAND_INS};
+use super::named::NamedStep;
 use super::step::{Op, Step};
 use super::{Plan, RecordSampling};
 use crate::elements::DataType;
@@ -112,6 +113,7 @@ impl Plan {
                 || !sampling.is_empty()
                 || !extras.is_empty(),
             beside,
+            named: NamedStep::all(&candidates),
             extras,
             fixed: fixed.into(),
             steps: steps.into(),

@@ -15,6 +15,7 @@ mod extra;
 mod fixed;
 mod lists;
 mod mapping;
+mod named;
 #[cfg(test)]
 mod reference;
 mod run;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use self::beside::Beside;
 use self::extra::ExtraStep;
 use self::fixed::FixedStep;
+use self::named::NamedStep;
 use self::step::Step;
 use crate::template::Template;
 
@@ -55,6 +57,8 @@ pub struct Plan {
     boot: Option<Step>,
     /// What fills fields otherwise than by steps.
     beside: Option<Box<Beside>>,
+    /// Names that options data gives.
+    named: Box<[NamedStep]>,
     /// Elements that are kept as they are.
     extras: Box<[ExtraStep]>,
     /// Whether records hold structured data.
@@ -105,6 +109,8 @@ impl Plan {
             + self.constants.len()
             + PART
             + size_of_val(&*self.sampling.rates)
+            + PART
+            + self.named.iter().map(|named| size_of_val(named) + PART + named.octets()).sum::<usize>()
             + self.beside.iter().map(|beside| PART + size_of_val(&**beside) + beside.octets()).sum::<usize>()
     }
 

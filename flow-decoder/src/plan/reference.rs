@@ -165,6 +165,7 @@ Beside single elements:
 | sysUpTime in IPFIX | 160, in options data or in the record | `time_flow_start_ns`, `time_flow_end_ns` |
 | ICMP in the destination port | 4 and 11, where a template has no ICMP element | `icmp_type`, `icmp_code` |
 | Ethernet type | the family of the first address that is not 0, where neither 256 nor 60 says it | `etype` |
+| names that options data gives, in records after it; off with `exporter.names: off` | 82 by 10, 14, 252, 253 or v9 scope 2; 236 by 234, 235; 96 by 95 | `in_if_name`, `out_if_name`, `ingress_vrf_name`, `egress_vrf_name`, `application_name` |
 | segment routing (RFC 9487) | 497, 494, 495, 499, 496 | `ipv6_routing_header_addresses`, `ipv6_routing_header_seg_left` |
 | packet sections (RFC 7133) | 315, 104 from the Ethernet header on, 313 from the IP header on, 316 a label stack; not with an offset (409, 102) | as sampled headers do, but what an element of the template fills; `packets` is 1, `bytes` what the IP header says |
 | structured data (RFC 6313) | 291, 292, 293 and all elements of these types | the first element with a value, for fields that nothing else fills |

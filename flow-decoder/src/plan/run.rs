@@ -145,6 +145,11 @@ impl Plan {
         if self.has_rare_fields {
             self.encode_rare(scene, record, out);
         }
+        if scene.options.has_names() && self.beside.is_none() {
+            for named in &self.named {
+                named.write(scene, record, out);
+            }
+        }
     }
 
     /// Fields that take more than one element to make.
@@ -175,7 +180,7 @@ impl Plan {
             out.uint(flow::SAMPLING_RATE, self.sampling_rate(scene, record));
         }
         if let Some(beside) = &self.beside {
-            beside.write(scene, record, out);
+            beside.write(scene, record, &self.named, out);
         }
         for extra in &self.extras {
             extra.write(octets(scene, record, &extra.step), out);

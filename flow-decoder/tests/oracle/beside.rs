@@ -7,7 +7,7 @@ use catchment_proto::flow::v1::FlowRecord;
 use flow_decoder::packet::{Addresses, Headers, LinkType, Packet, parse};
 
 use super::overrides::Known;
-use super::parse::Element;
+use super::parse::{Announced, Element};
 use super::record::{big_endian, nth};
 
 /// Stands for 29305/6, which no element of IANA's is like.
@@ -198,6 +198,37 @@ pub(crate) fn add_list(
     }
     if record.ipv6_routing_header_addresses.is_empty() {
         record.ipv6_routing_header_addresses = segments;
+    }
+}
+
+/// Adds the names that options data gives, where no element of the template fills the field.
+pub(crate) fn add_names(known: &Known, all: &[Element<'_>], announced: &Announced, record: &mut FlowRecord) {
+    let filled = Filled::by(known, all);
+    let name = |kind: u16, number: u32| {
+        let octets = number.to_be_bytes().into_iter().skip_while(|&octet| octet == 0).collect();
+        let name = announced.names.get(&(kind, octets)).filter(|_| number != 0);
+        name.map(|name| String::from_utf8_lossy(name).into_owned()).unwrap_or_default()
+    };
+    // Numbers that come from lists only have no name.
+    let of = |field: &str, ids: &[u16], kind, number| {
+        if filled.any(field, ids) { name(kind, number) } else { String::new() }
+    };
+    macro_rules! fill {
+        ($field:ident, $ids:expr, $name:expr) => {
+            if record.$field.is_empty() && !filled.any(stringify!($field), $ids) {
+                record.$field = $name;
+            }
+        };
+    }
+    fill!(in_if_name, &[], of("in_if", &[10, 252], 10, record.in_if));
+    fill!(out_if_name, &[], of("out_if", &[14, 253], 10, record.out_if));
+    fill!(ingress_vrf_name, &[236], of("ingress_vrf_id", &[234], 234, record.ingress_vrf_id));
+    fill!(egress_vrf_name, &[], of("egress_vrf_id", &[235], 234, record.egress_vrf_id));
+    if filled.any("application_id", &[95]) {
+        let octets = &record.application_id;
+        let name = announced.names.get(&(95, octets.clone())).filter(|_| octets.iter().any(|&o| o != 0));
+        let name = name.map(|name| String::from_utf8_lossy(name).into_owned()).unwrap_or_default();
+        fill!(application_name, &[96], name);
     }
 }
 

@@ -62,6 +62,8 @@ pub(crate) struct Announced {
     pub(crate) rate: u64,
     pub(crate) rate_by_selector: HashMap<u64, u64>,
     pub(crate) boot_ms: u64,
+    /// Names of interfaces, VRFs and applications: element of the number, the number as octets without leading zeros.
+    pub(crate) names: HashMap<record::Thing, Vec<u8>>,
     /// Times (ms) at which the above were said.
     said: HashMap<Said, i64>,
 }
@@ -343,6 +345,9 @@ impl Announced {
                 self.said.insert(Said::Rate, believed(&header));
             }
         }
+        if let Some((thing, name)) = record::named(header.version, elements) {
+            self.names.insert(thing, name);
+        }
         let said: Vec<_> = plain.iter().filter(|e| !e.value.is_empty()).copied().collect();
         let boot_ms = record::number(&said, 0, 160);
         if boot_ms != 0 {
@@ -361,6 +366,9 @@ impl Announced {
         if is_new(self, Said::Boot) && other.boot_ms != self.boot_ms {
             self.boot_ms = other.boot_ms;
             self.said.insert(Said::Boot, time);
+        }
+        for (thing, name) in other.names.drain() {
+            self.names.entry(thing).or_insert(name);
         }
         for (selector, rate) in other.rate_by_selector.drain() {
             if is_new(self, Said::RateOf(selector)) && self.rate_by_selector.get(&selector) != Some(&rate) {

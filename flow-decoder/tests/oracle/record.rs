@@ -108,6 +108,35 @@ pub(crate) fn rate_said(elements: &[Element<'_>]) -> u64 {
     }
 }
 
+/// A number without its leading zeros.
+fn significant(value: &[u8]) -> Vec<u8> {
+    value.iter().skip_while(|&&octet| octet == 0).copied().collect()
+}
+
+/// What can have a name: the element of its number, and the number.
+pub(crate) type Thing = (u16, Vec<u8>);
+
+/// What an options record gives a name to, and the name.
+pub(crate) fn named(version: u16, elements: &[Element<'_>]) -> Option<(Thing, Vec<u8>)> {
+    let said = || elements.iter().filter(|e| !e.value.is_empty());
+    let plain = || said().filter(|e| e.pen == 0 && !(version == 9 && e.scope));
+    let is_interface = |e: &&Element<'_>| {
+        let scope = version == 9 && e.scope;
+        scope && e.id == 2 || !scope && e.pen == 0 && matches!(e.id, 10 | 14 | 252 | 253)
+    };
+    let number = |e: &Element<'_>| significant(&big_endian(e.value).to_be_bytes());
+    let interface = said().find(is_interface).map(number);
+    let vrf = plain().find(|e| matches!(e.id, 234 | 235)).map(number);
+    let application = plain().find(|e| e.id == 95).map(|e| e.value.to_vec());
+    let name = |id: u16| {
+        let value = plain().find(|e| e.id == id)?.value;
+        let end = value.iter().rposition(|&octet| octet != 0)?;
+        Some(value[..=end].to_vec())
+    };
+    let all = [(10, interface, name(82)), (234, vrf, name(236)), (95, application, name(96))];
+    all.into_iter().find_map(|(kind, thing, name)| Some(((kind, thing?), name?)))
+}
+
 /// An options record.
 pub(crate) fn options(header: Header, template: u16, elements: &[Element<'_>]) -> OptionsRecord {
     let written = |e: &Element<'_>| {
@@ -262,6 +291,7 @@ pub(crate) fn flow(
         flow(header, &both, &[], announced, known)
     };
     lists.iter().for_each(|(list, members)| beside::add_list(known, all, *list, members, alone, &mut filled));
+    beside::add_names(known, all, announced, &mut filled);
     filled
 }
 

@@ -29,7 +29,7 @@ use crate::capture::{Capture, CaptureError, CapturedDatagram};
 use crate::cli::decode::{Args, Format, Kind};
 use crate::cli::{EX_NOINPUT, EX_USAGE};
 use crate::config::{self, Config};
-use crate::flow::{Zones, overrides, pending_limits};
+use crate::flow::{Zones, names, overrides, pending_limits};
 
 /// Status where the output could not be written (`EX_IOERR`).
 const EX_IOERR: u8 = 74;
@@ -87,7 +87,8 @@ pub fn decoder_options(config: &Config) -> DecoderOptions {
         config::ExporterName::Agent => ExporterName::Agent,
     };
     let overrides = Arc::new(overrides(&config.exporter, &Zones::named([])));
-    DecoderOptions { exporter_name, overrides, ..DecoderOptions::default() }
+    let names = names(&config.exporter);
+    DecoderOptions { exporter_name, overrides, names, ..DecoderOptions::default() }
 }
 
 /// Decodes the files, prints records to `output`, and findings and the summary to `errors`.

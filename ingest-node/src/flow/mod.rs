@@ -29,7 +29,7 @@ pub use self::known::{Known, Zones};
 use self::listeners::{AllowLists, Listener, Listeners};
 use self::loads::LoadCell;
 use self::numbers::Numbers;
-pub use self::overrides::overrides;
+pub use self::overrides::{names, overrides};
 use self::report::ReportCell;
 use self::worker::Worker;
 use crate::config::{self, Config};
@@ -221,6 +221,7 @@ fn decoder_options(config: &Config, zones: &Zones) -> DecoderOptions {
             config::ExporterName::Agent => ExporterName::Agent,
         },
         overrides: Arc::new(overrides(&config.exporter, zones)),
+        names: names(&config.exporter),
     }
 }
 

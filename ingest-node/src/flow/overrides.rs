@@ -1,6 +1,6 @@
-//! `exporter.overrides` as the decoder takes them.
+//! `exporter.overrides` and `exporter.names` as the decoder takes them.
 
-use flow_decoder::{FieldRule, Override, Overrides, Sampling};
+use flow_decoder::{FieldRule, NamesInRecords, Override, Overrides, Sampling};
 
 use super::Zones;
 use crate::config;
@@ -26,6 +26,11 @@ pub fn overrides(exporter: &config::Exporter, zones: &Zones) -> Overrides {
         })
     });
     Overrides::new(known, exporter.keep_unknown)
+}
+
+/// Whether records show the names that exporters give.
+pub fn names(exporter: &config::Exporter) -> NamesInRecords {
+    if exporter.names { NamesInRecords::Shown } else { NamesInRecords::LeftOut }
 }
 
 fn rule(mapping: &config::FieldMapping) -> FieldRule {

@@ -20,6 +20,9 @@ section! {
         /// Whether NetFlow v9 and IPFIX elements that no field of a record holds are kept in its list of extra elements. It
         /// costs their octets and names in every record.
         keep_unknown: bool = "off",
+        /// Whether records show the names that exporters' options data gives to interfaces, VRFs and applications. They cost
+        /// octets in every record.
+        names: bool = "on",
         /// What is known of exporters better than they say it, by network. Of several that an exporter is in, the one with
         /// the longest prefix counts, with all it says. An element is a section, or short
         /// `PREFIX KEY=VALUE... [PEN/]ELEMENT=FIELD...`, such as `192.0.2.0/24 sampling_rate=1000 411=src_sgt`.
