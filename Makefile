@@ -15,7 +15,7 @@ cargo_deny_version := 0.20.2
 cargo_deny := $(CATCHMENT_CACHE)/cargo-deny-$(cargo_deny_version)/bin/cargo-deny
 shell_scripts := $(shell grep -lE '^\#!.*\b(ba)?sh$$' dev/* .ci/*)
 
-.PHONY: help run cluster image test test-k8s lint bench soak audit testdata
+.PHONY: help run cluster image test test-k8s lint bench fuzz soak audit testdata
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 20
@@ -58,6 +58,10 @@ bench: ## criterion, and instruction counts under callgrind
 	@dev/install-packages bench
 	cargo bench --workspace --locked
 	if [[ -x dev/bench ]]; then dev/bench; fi
+
+fuzz: ## each fuzz target for a minute (nightly toolchain); FUZZ_SECONDS=1800 for half an hour each
+	@dev/install-packages build
+	dev/fuzz run $(or $(FUZZ_SECONDS),60)
 
 soak: ## what takes longer than a minute: measurements with bounds, against a real Kafka and a real etcd
 	@dev/install-packages test

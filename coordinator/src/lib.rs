@@ -20,6 +20,7 @@ pub mod config_store;
 mod counters;
 mod desired;
 mod filter;
+pub mod fuzzing;
 pub mod http;
 pub mod keys;
 pub mod kv;

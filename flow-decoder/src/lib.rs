@@ -25,6 +25,7 @@ mod definitions;
 pub mod elements;
 pub mod error;
 mod exporter_store;
+pub mod fuzzing;
 mod held_message;
 mod ipfix;
 mod layouts;

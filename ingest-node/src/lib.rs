@@ -13,6 +13,7 @@ pub mod config;
 pub mod control;
 pub mod decode_command;
 pub mod flow;
+pub mod fuzzing;
 pub mod http;
 pub mod ledger;
 pub mod live;

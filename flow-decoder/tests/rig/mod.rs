@@ -2,13 +2,15 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+mod seeds;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use catchment_proto::flow::v1::{FlowRecord, OptionsRecord};
 use flow_decoder::{
     Datagram, Decoder, DecoderOptions, Delimiting, ExporterStore, Malformed, RecordBuffer, Sink, Statistics,
-    StoreLimits, Stream, Verdict, ZoneId,
+    StoreLimits, Stream, Verdict, ZoneId, fuzzing,
 };
 use prost::Message as _;
 
@@ -78,11 +80,19 @@ impl Sink for Kept {
     }
 }
 
+impl Drop for Rig {
+    fn drop(&mut self) {
+        seeds::keep("sequence", &self.taken);
+    }
+}
+
 /// A decoder, its store and what came out of it.
 pub(crate) struct Rig {
     pub(crate) store: Arc<ExporterStore>,
     pub(crate) decoder: Decoder,
     pub(crate) kept: Kept,
+    /// All that it took, as a fuzz target takes it, where seeds are made.
+    taken: Vec<u8>,
 }
 
 impl Rig {
@@ -93,7 +103,7 @@ impl Rig {
     pub(crate) fn with_limits(limits: StoreLimits) -> Self {
         let store = Arc::new(ExporterStore::new(limits));
         let decoder = Decoder::new(store.clone(), DecoderOptions::default());
-        Self { store, decoder, kept: Kept::new() }
+        Self { store, decoder, kept: Kept::new(), taken: Vec::new() }
     }
 
     /// Decodes a datagram of the usual exporter and checks the sums.
@@ -103,6 +113,10 @@ impl Rig {
 
     /// Decodes a datagram and checks the sums.
     pub(crate) fn take_from(&mut self, source: SocketAddr, payload: impl AsRef<[u8]>) -> Verdict {
+        if seeds::wanted() {
+            seeds::keep("datagram", payload.as_ref());
+            self.taken.extend(fuzzing::sequence_part(payload.as_ref(), source.port(), 1));
+        }
         let verdict = self.decoder.decode(&datagram(payload.as_ref(), source), &mut self.kept);
         self.decoder.decode_released(usize::MAX, &mut self.kept);
         assert!(self.decoder.statistics().check(), "sums differ: {:?}", self.decoder.statistics());

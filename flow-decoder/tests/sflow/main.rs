@@ -9,6 +9,8 @@
 mod captures;
 mod malformed;
 mod samples;
+#[path = "../rig/seeds.rs"]
+mod seeds;
 
 use std::net::SocketAddr;
 
@@ -64,6 +66,10 @@ impl Sink for Collect {
 }
 
 fn decode_with(options: DecoderOptions, payload: &[u8]) -> Outcome {
+    seeds::keep("datagram", payload);
+    if let Some(rest) = payload.strip_prefix(&[0, 0, 0, 5, 0, 0, 0, 1]) {
+        seeds::keep("sflow", rest.get(4..).unwrap_or_default());
+    }
     let batches = std::array::from_fn(|_| RecordBuffer::new(1 << 16, Delimiting::Length));
     let mut sink = Collect { batches, samples: Vec::new(), errors: Vec::new() };
     let mut decoder = Decoder::new(ExporterStore::new(StoreLimits::default()).into(), options);
