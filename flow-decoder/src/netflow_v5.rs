@@ -178,6 +178,7 @@ pub(crate) fn decode<S: Sink>(
         clock: &header.clock,
         options: &layouts.nothing,
         shared: shared.as_bytes(),
+        has_names: false,
         templates: InnerTemplates::none(),
     };
     let records = Records { plan, scene, set: None, header: message, path: Path::default() };

@@ -326,7 +326,9 @@ impl Message<'_> {
             of_domain = session.inner_templates();
             templates = &of_domain;
         }
-        let scene = Scene { payload: context.datagram.payload, clock: &clock, options, shared, templates };
+        let has_names = options.has_names();
+        let scene =
+            Scene { payload: context.datagram.payload, clock: &clock, options, shared, has_names, templates };
         let records = Records { plan, scene, set: Some(set.id), header: self.header, path };
         let mut news = None;
         let learn = |meaning: &Meaning<'_>| session.note(&mut news, meaning, &self.stamp);

@@ -164,6 +164,8 @@ impl Beside {
     }
 
     /// Writes the fields of a record.
+    #[cold]
+    #[inline(never)]
     pub(super) fn write<L: Locate>(
         &self,
         scene: &Scene<'_>,
@@ -193,7 +195,7 @@ impl Beside {
             out.next_part();
         }
         self.lists.write(scene, record, &mut out);
-        for named in named.iter().filter(|_| scene.options.has_names()) {
+        for named in named.iter().filter(|_| scene.has_names) {
             named.write(scene, record, &mut out);
         }
     }

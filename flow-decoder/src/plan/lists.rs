@@ -167,6 +167,6 @@ fn write(scene: &Scene<'_>, tag: Tag, op: Op, value: &[u8], out: &mut Filling<'_
         Op::Bytes => out.bytes(tag, value),
         Op::Text => out.text(tag, value),
         Op::PackedOne => out.packed(tag, Some(number & 0xffff_ffff).filter(|&number| number != 0)),
-        op => out.uint(tag, made(op, number, value, scene.clock)),
+        op => out.uint(tag, made(op, number, || value, scene.clock)),
     }
 }

@@ -28,6 +28,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) options: &'a OptionsState,
     /// Encoded fields that all records of the set share.
     pub(crate) shared: &'a [u8],
+    /// Whether options data gives names.
+    pub(crate) has_names: bool,
     /// Templates of records in structured data.
     pub(crate) templates: &'a InnerTemplates,
 }
@@ -90,17 +92,13 @@ impl Plan {
     /// Writes the fields of the fixed-length record at `start`, which the caller has checked to be inside the payload.
     #[inline]
     pub(crate) fn encode_fixed(&self, scene: &Scene<'_>, start: usize, out: &mut RecordWriter<'_>) {
-        match &self.boot {
-            None => self.encode_fixed_in(scene, start, out),
-            Some(boot) => {
-                let clock = scene.clock.booted(number(scene, &Fixed(start), boot));
-                self.encode_fixed_in(&Scene { clock: &clock, ..*scene }, start, out);
-            }
+        let (clock, booted);
+        let mut scene = scene;
+        if let Some(boot) = &self.boot {
+            clock = scene.clock.booted(number(scene, &Fixed(start), boot));
+            booted = Scene { clock: &clock, ..*scene };
+            scene = &booted;
         }
-    }
-
-    #[inline(always)]
-    fn encode_fixed_in(&self, scene: &Scene<'_>, start: usize, out: &mut RecordWriter<'_>) {
         out.raw(scene.shared);
         let end = start + self.record_len;
         let record = scene.payload.get(start..end).unwrap_or_default();
@@ -115,14 +113,15 @@ impl Plan {
 
     /// Writes the fields of a variable-length record.
     pub(crate) fn encode_located(&self, scene: &Scene<'_>, located: &Located, out: &mut RecordWriter<'_>) {
-        out.raw(scene.shared);
-        match &self.boot {
-            None => self.encode(scene, located, out),
-            Some(boot) => {
-                let clock = scene.clock.booted(number(scene, located, boot));
-                self.encode(&Scene { clock: &clock, ..*scene }, located, out);
-            }
+        let (clock, booted);
+        let mut scene = scene;
+        if let Some(boot) = &self.boot {
+            clock = scene.clock.booted(number(scene, located, boot));
+            booted = Scene { clock: &clock, ..*scene };
+            scene = &booted;
         }
+        out.raw(scene.shared);
+        self.encode(scene, located, out);
     }
 
     #[inline(always)]
@@ -145,7 +144,15 @@ impl Plan {
         if self.has_rare_fields {
             self.encode_rare(scene, record, out);
         }
-        if scene.options.has_names() && self.beside.is_none() {
+        if scene.has_names {
+            self.encode_names(scene, record, out);
+        }
+    }
+
+    /// Names that options data gives; beside other parts they are written there.
+    #[inline(never)]
+    fn encode_names<L: Locate>(&self, scene: &Scene<'_>, record: &L, out: &mut RecordWriter<'_>) {
+        if self.beside.is_none() {
             for named in &self.named {
                 named.write(scene, record, out);
             }
@@ -265,12 +272,12 @@ pub(super) fn number<L: Locate>(scene: &Scene<'_>, record: &L, step: &Step) -> u
 
 /// The number that a step makes of its element.
 pub(super) fn value<L: Locate>(scene: &Scene<'_>, record: &L, step: &Step) -> u64 {
-    made(step.op, number(scene, record, step), octets(scene, record, step), scene.clock)
+    made(step.op, number(scene, record, step), || octets(scene, record, step), scene.clock)
 }
 
 /// The number that an operation makes of an element's octets, which are `number`.
 #[inline(always)]
-pub(super) fn made(op: Op, number: u64, octets: &[u8], clock: &Clock) -> u64 {
+pub(super) fn made<'a>(op: Op, number: u64, octets: impl FnOnce() -> &'a [u8], clock: &Clock) -> u64 {
     match op {
         Op::U32 => number & 0xffff_ffff,
         // layer2SegmentId: the kind of segment in the top octet, the segment in the low three.
@@ -291,10 +298,10 @@ pub(super) fn made(op: Op, number: u64, octets: &[u8], clock: &Clock) -> u64 {
         Op::Uptime => clock.at_uptime(number),
         Op::Seconds => number.saturating_mul(1_000_000_000),
         Op::Milliseconds => number.saturating_mul(1_000_000),
-        Op::NtpNanoseconds => ntp_ns(octets).unwrap_or(0),
-        Op::NtpMicroseconds => ntp_us(octets).unwrap_or(0),
+        Op::NtpNanoseconds => ntp_ns(octets()).unwrap_or(0),
+        Op::NtpMicroseconds => ntp_us(octets()).unwrap_or(0),
         // Unlike elsewhere 0 is a value; only an empty field says nothing.
-        Op::MicrosecondsBeforeExport if octets.is_empty() => 0,
+        Op::MicrosecondsBeforeExport if octets().is_empty() => 0,
         Op::MicrosecondsBeforeExport => clock.before_export(number),
         Op::Segment | Op::U64 | Op::Address | Op::Bytes | Op::Text | Op::PackedOne | Op::Choice => number,
     }
