@@ -72,7 +72,7 @@ def idle_memory(bench):
             summary = json.loads(release.kubectl("get", "--raw", f"/api/v1/nodes/{node}/proxy/stats/summary"))
             for pod in summary["pods"]:
                 memory = pod.get("memory", {})
-                is_recent = "time" in memory and datetime.datetime.fromisoformat(memory["time"]) > settled
+                is_recent = "time" in memory and datetime.datetime.fromisoformat(memory["time"].replace("Z", "+00:00")) > settled
                 if pod["podRef"]["namespace"] == NAMESPACE and is_recent and memory.get("workingSetBytes"):
                     found[pod["podRef"]["name"]] = pod["memory"]["workingSetBytes"]
         ours = {name: found[name] for name in names if name in found}
