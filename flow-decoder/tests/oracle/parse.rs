@@ -268,7 +268,8 @@ impl Domain {
         match self.layout(id, header.source.port(), epoch) {
             Some(layout) => {
                 let announced = self.announced.clone();
-                self.records(header, epoch, (id, &layout), body, &announced, out);
+                let news = self.records(header, epoch, (id, &layout), body, &announced, out);
+                self.announced.take(news, None);
             }
             None => {
                 let Announced { rate, boot_ms, .. } = self.announced;
@@ -284,27 +285,27 @@ impl Domain {
                 self.waiting.push(set);
                 continue;
             };
-            let now = self.announced.clone();
-            let mut then = now.clone();
+            let mut then = self.announced.clone();
             // What was known when it came holds for it.
             then.rate = if set.rate != 0 { set.rate } else { then.rate };
             then.boot_ms = if set.boot_ms != 0 { set.boot_ms } else { then.boot_ms };
-            self.records(set.header, set.epoch, (set.id, &layout), &set.body, &then, out);
+            let news = self.records(set.header, set.epoch, (set.id, &layout), &set.body, &then, out);
             // What it says itself holds where nothing was said since.
-            let mut said = std::mem::replace(&mut self.announced, now);
-            self.announced.take_earlier(&mut said, believed(&set.header));
+            self.announced.take(news, Some(believed(&set.header)));
         }
     }
 
+    /// Reads the records of a set; gives what its options records say that is new.
     fn records(
-        &mut self,
+        &self,
         header: Header,
         epoch: i64,
         (id, layout): (u16, &Layout),
         mut body: &[u8],
         announced: &Announced,
         out: &mut Decoded,
-    ) {
+    ) -> Option<Announced> {
+        let mut news = None;
         let shortest: usize = layout.fields.iter().map(|field| field.length.unwrap_or(1)).sum();
         // What a set's records say about sampling holds from the next set on.
         while body.len() >= shortest {
@@ -312,7 +313,7 @@ impl Domain {
             let Some((elements, rest)) = record_of(layout, body) else { break };
             body = rest;
             if layout.options {
-                self.announced.note(header, &elements);
+                self.announced.note(&mut news, header, &elements);
                 out.options.push(record::options(header, id, &elements));
             } else {
                 let elements: Vec<_> = elements.into_iter().filter(|e| e.takes_octets).collect();
@@ -322,59 +323,80 @@ impl Domain {
                 out.flows.push(record::flow(header, &elements, &lists, announced, &out.known));
             }
         }
+        news
     }
 }
 
 impl Announced {
-    fn note(&mut self, header: Header, elements: &[Element<'_>]) {
+    /// Adds to the news of a set what an options record says, from the first on that says something new.
+    fn note(&self, news: &mut Option<Self>, header: Header, elements: &[Element<'_>]) {
         // A v9 scope type is a number of its own registry.
         let plain: Vec<_> = elements
             .iter()
             .filter(|e| e.takes_octets && !(header.version == 9 && e.scope))
             .copied()
             .collect();
-        let rate = record::rate_said(&plain);
-        match record::selector(&plain) {
-            _ if rate == 0 => {}
-            Some(selector) => {
-                self.rate_by_selector.insert(selector, rate);
-                self.said.insert(Said::RateOf(selector), believed(&header));
-            }
-            None => {
-                self.rate = rate;
-                self.said.insert(Said::Rate, believed(&header));
-            }
-        }
-        if let Some((thing, name)) = record::named(header.version, elements) {
-            self.names.insert(thing, name);
-        }
         let said: Vec<_> = plain.iter().filter(|e| !e.value.is_empty()).copied().collect();
-        let boot_ms = record::number(&said, 0, 160);
-        if boot_ms != 0 {
-            self.boot_ms = boot_ms;
-            self.said.insert(Said::Boot, believed(&header));
+        let rate = match (record::rate_said(&plain), record::selector(&plain)) {
+            (0, _) => None,
+            (rate, Some(selector)) => Some((Said::RateOf(selector), rate)),
+            (rate, None) => Some((Said::Rate, rate)),
+        };
+        let boot = Some((Said::Boot, record::number(&said, 0, 160))).filter(|(_, ms)| *ms != 0);
+        let named = record::named(header.version, elements);
+        let values: Vec<_> = rate.into_iter().chain(boot).collect();
+        let is_known = values.iter().all(|(what, value)| self.value(*what) == *value)
+            && named.iter().all(|(thing, name)| self.names.get(thing) == Some(name));
+        if news.is_none() && is_known {
+            return;
+        }
+        let news = news.get_or_insert_default();
+        for (what, value) in values {
+            news.say(what, value, believed(&header));
+        }
+        news.names.extend(named);
+    }
+
+    /// Takes over the news of a set; where it has waited since `earlier`, only what was not said since.
+    fn take(&mut self, news: Option<Self>, earlier: Option<i64>) {
+        let Some(news) = news else { return };
+        for (&what, &time) in &news.said {
+            let since = |earlier| self.value(what) != 0 && self.time(what) >= earlier;
+            if !earlier.is_some_and(since) {
+                self.say(what, news.value(what), time);
+            }
+        }
+        for (thing, name) in news.names {
+            if earlier.is_none() {
+                self.names.insert(thing, name);
+            } else {
+                self.names.entry(thing).or_insert(name);
+            }
         }
     }
 
-    /// Takes over what was said at `time` and read only now, where nothing was said before or only earlier.
-    fn take_earlier(&mut self, other: &mut Self, time: i64) {
-        let is_new = |said: &Self, what| said.said.get(&what).is_none_or(|&at| at < time);
-        if is_new(self, Said::Rate) && other.rate != self.rate {
-            self.rate = other.rate;
-            self.said.insert(Said::Rate, time);
+    fn value(&self, what: Said) -> u64 {
+        match what {
+            Said::Rate => self.rate,
+            Said::RateOf(selector) => self.rate_by_selector.get(&selector).copied().unwrap_or(0),
+            Said::Boot => self.boot_ms,
         }
-        if is_new(self, Said::Boot) && other.boot_ms != self.boot_ms {
-            self.boot_ms = other.boot_ms;
-            self.said.insert(Said::Boot, time);
+    }
+
+    fn time(&self, what: Said) -> i64 {
+        self.said.get(&what).copied().unwrap_or(0)
+    }
+
+    /// A value that is new is later than the one that it replaces.
+    fn say(&mut self, what: Said, value: u64, time: i64) {
+        if self.value(what) == value {
+            return;
         }
-        for (thing, name) in other.names.drain() {
-            self.names.entry(thing).or_insert(name);
-        }
-        for (selector, rate) in other.rate_by_selector.drain() {
-            if is_new(self, Said::RateOf(selector)) && self.rate_by_selector.get(&selector) != Some(&rate) {
-                self.rate_by_selector.insert(selector, rate);
-                self.said.insert(Said::RateOf(selector), time);
-            }
+        self.said.insert(what, time.max(self.time(what) + 1));
+        match what {
+            Said::Rate => self.rate = value,
+            Said::RateOf(selector) => drop(self.rate_by_selector.insert(selector, value)),
+            Said::Boot => self.boot_ms = value,
         }
     }
 }
