@@ -21,7 +21,7 @@ section! {
         /// costs their octets and names in every record.
         keep_unknown: bool = "off",
         /// Whether records show the names that exporters' options data gives to interfaces, VRFs and applications. They cost
-        /// octets in every record.
+        /// octets in every record. Each node shows those that it has heard itself.
         names: bool = "on",
         /// What is known of exporters better than they say it, by network. Of several that an exporter is in, the one with
         /// the longest prefix counts, with all it says. An element is a section, or short
