@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catchment_proto::cluster::v1::{PushScopesRequest, Replica, ScopeState};
+use catchment_serving::grpc::Backoff;
 use prost::Message as _;
 use tokio::task::{AbortHandle, JoinSet};
 use tracing::debug;
@@ -21,12 +22,12 @@ use crate::merge::Changed;
 use crate::peers::{Peers, timed};
 use crate::store::{Shared, now, until_stopped};
 use crate::validate;
-use crate::writer::{Urgency, jitter};
+use crate::writer::Urgency;
 
 /// Octets of one message, unless one scope is larger.
 const MAX_MESSAGE: usize = 1 << 20;
-const RETRY_MIN: Duration = Duration::from_millis(100);
-const RETRY_MAX: Duration = Duration::from_secs(3);
+/// Between tries to tell a replica that does not listen.
+const BACKOFF: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(3));
 
 /// Tells the other replicas until the store is stopped.
 pub(crate) fn start(store: &Store, peers: &Peers) {
@@ -68,7 +69,7 @@ pub(crate) fn start_of(replica: &Replica) -> Start {
 async fn tell(shared: Arc<Shared>, peers: Peers, replica: Arc<Replica>) {
     let mut head = shared.view.subscribe();
     let mut cursor = 0;
-    let mut delay = RETRY_MIN;
+    let mut backoff = BACKOFF;
     loop {
         head.borrow_and_update();
         let mut reached = cursor;
@@ -78,11 +79,11 @@ async fn tell(shared: Arc<Shared>, peers: Peers, replica: Arc<Replica>) {
             if let Err(status) = push(&shared, &peers, &replica, &untold.scopes).await {
                 let replica = &replica.id;
                 debug!(replica, error = status.message(), "another coordinator could not be told yet");
-                tokio::time::sleep(jitter(delay)).await;
-                delay = (delay * 2).min(RETRY_MAX);
+                let wait = backoff.next(&mut rand::rng());
+                tokio::time::sleep(wait).await;
                 continue;
             }
-            delay = RETRY_MIN;
+            backoff.reset();
             shared.counters.pushed_scopes.add(count);
         }
         cursor = reached;

@@ -397,17 +397,17 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::net::Ipv4Addr;
 
     use super::*;
     use crate::template::{FieldSpecifier, TemplateKind};
 
-    fn key(exporter: u32) -> ScopeKey {
+    pub(crate) fn key(exporter: u32) -> ScopeKey {
         ScopeKey { zone: ZoneId(0), exporter: Ipv4Addr::from(exporter).into(), version: 9, domain: 0 }
     }
 
-    fn layout(length: u16) -> Arc<Template> {
+    pub(crate) fn layout(length: u16) -> Arc<Template> {
         Arc::new(Template::new(TemplateKind::Data, [FieldSpecifier::iana(1, length)]).unwrap())
     }
 

@@ -221,22 +221,11 @@ impl ExporterStore {
 
 #[cfg(test)]
 mod tests {
-    use std::net::Ipv4Addr;
-
     use super::*;
-    use crate::datagram::ZoneId;
     use crate::error::Reason;
+    use crate::exporter_store::tests::{key, layout};
     use crate::exporter_store::{Learned, StoreLimits};
     use crate::order::Stamp;
-    use crate::template::{FieldSpecifier, Template, TemplateKind};
-
-    fn key(exporter: u32) -> ScopeKey {
-        ScopeKey { zone: ZoneId(0), exporter: Ipv4Addr::from(exporter).into(), version: 9, domain: 0 }
-    }
-
-    fn layout(length: u16) -> Arc<Template> {
-        Arc::new(Template::new(TemplateKind::Data, [FieldSpecifier::iana(1, length)]).unwrap())
-    }
 
     #[test]
     fn everything_is_bounded() {

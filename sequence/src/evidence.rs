@@ -59,45 +59,23 @@ const ENTRIES: usize = 4096;
 impl Evidence {
     pub(crate) fn drops(&mut self, node: &Arc<str>, incarnation: u64, from: Time, to: Time, datagrams: u64) {
         let note = format!("{node} incarnation {incarnation} lost datagrams itself: kernel drops or a pause");
-        self.push(Entry {
-            from,
-            to,
-            node: Arc::clone(node),
-            incarnation,
-            event: Event::Drops(datagrams),
-            note: note.into(),
-        });
+        self.push(node, incarnation, (from, to), Event::Drops(datagrams), note);
     }
 
     pub(crate) fn crash(&mut self, node: &Arc<str>, incarnation: u64, from: Time, to: Time) {
         let note = format!("{node} incarnation {incarnation} went without a goodbye");
-        self.push(Entry {
-            from,
-            to,
-            node: Arc::clone(node),
-            incarnation,
-            event: Event::Crash,
-            note: note.into(),
-        });
+        self.push(node, incarnation, (from, to), Event::Crash, note);
     }
 
     pub(crate) fn missing(&mut self, node: &Arc<str>, incarnation: u64, from: Time, to: Time) {
         let note = format!("a report of {node} incarnation {incarnation} is missing");
-        self.push(Entry {
-            from,
-            to,
-            node: Arc::clone(node),
-            incarnation,
-            event: Event::Missing,
-            note: note.into(),
-        });
+        self.push(node, incarnation, (from, to), Event::Missing, note);
     }
 
     /// A node has reported before, and the first of its reports that is in this book covers this time.
     pub(crate) fn began(&mut self, node: &Arc<str>, incarnation: u64, from: Time, to: Time) {
         let note = format!("reports of {node} incarnation {incarnation} went to another coordinator before");
-        let (node, note) = (Arc::clone(node), note.into());
-        self.push(Entry { from, to, node, incarnation, event: Event::Began, note });
+        self.push(node, incarnation, (from, to), Event::Began, note);
     }
 
     /// Whether what is missing before a number that came then is in another book.
@@ -117,12 +95,20 @@ impl Evidence {
         }
     }
 
-    fn push(&mut self, entry: Entry) {
+    fn push(
+        &mut self,
+        node: &Arc<str>,
+        incarnation: u64,
+        (from, to): (Time, Time),
+        event: Event,
+        note: String,
+    ) {
         if self.entries.len() == ENTRIES {
             let oldest = self.entries.pop_front();
             self.forgotten = self.forgotten.max(oldest.map(|entry| entry.to));
         }
-        self.entries.push_back(entry);
+        let (node, note) = (Arc::clone(node), note.into());
+        self.entries.push_back(Entry { from, to, node, incarnation, event, note });
     }
 
     pub(crate) fn forget_before(&mut self, time: Time) {
