@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use coordinator::merge::merge;
@@ -25,17 +25,40 @@ enum Step {
     NodeCrash { node: usize, joins: usize },
     /// A coordinator is killed: it forgets all, reads the store; its nodes go to this one and send up what they know.
     CoordinatorCrash { coordinator: usize, other: usize },
-    /// The store is put back to what it was at first.
+    /// The store is put back to what it was at first; each coordinator notices when its watch has come that far.
     Wipe,
 }
 
 #[derive(Clone, Debug)]
 enum Message {
-    Up { coordinator: usize, scope: Scope },
-    Down { node: usize, scope: Scope },
-    Push { coordinator: usize, from: (usize, u32), scope: Scope },
-    Write { coordinator: usize, scope: Scope, expected: u64 },
-    Watch { coordinator: usize, scope: Scope, revision: u64 },
+    Up {
+        coordinator: usize,
+        scope: Scope,
+    },
+    Down {
+        node: usize,
+        scope: Scope,
+    },
+    Push {
+        coordinator: usize,
+        from: (usize, u32),
+        scope: Scope,
+    },
+    Write {
+        coordinator: usize,
+        scope: Scope,
+        expected: u64,
+    },
+    /// The next event of the coordinator's watch: they keep their order, and come once.
+    Watch {
+        coordinator: usize,
+    },
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    Put { scope: Scope, revision: u64 },
+    Wiped,
 }
 
 struct World {
@@ -52,6 +75,8 @@ struct World {
     store: Scope,
     revision: u64,
     network: Vec<Message>,
+    /// What each coordinator's watch has still to tell.
+    watches: Vec<VecDeque<Event>>,
     /// What the live nodes and the store must come to: nothing that only a crashed one knew.
     heard: Vec<Scope>,
 }
@@ -74,6 +99,7 @@ impl World {
             store: empty,
             revision: 0,
             network: vec![],
+            watches: vec![VecDeque::new(); COORDINATORS],
             heard: vec![],
         }
     }
@@ -94,7 +120,9 @@ impl World {
             }
             Step::DeliverTwice(at) if !self.network.is_empty() => {
                 let message = self.network[at % self.network.len()].clone();
-                self.deliver(message);
+                if !matches!(message, Message::Watch { .. }) {
+                    self.deliver(message);
+                }
             }
             Step::Deliver(_) | Step::DeliverTwice(_) => {}
             Step::NodeCrash { node, joins } => {
@@ -106,13 +134,11 @@ impl World {
                     Message::Up { coordinator: at, .. }
                     | Message::Push { coordinator: at, .. }
                     | Message::Write { coordinator: at, .. }
-                    | Message::Watch { coordinator: at, .. } => *at != coordinator,
+                    | Message::Watch { coordinator: at } => *at != coordinator,
                     Message::Down { .. } => true,
                 });
-                self.coordinators[coordinator] = self.store.clone();
-                self.stored[coordinator] = self.store.clone();
-                self.seen[coordinator] = self.revision;
-                self.pledged[coordinator] = false;
+                self.coordinators[coordinator] = Scope::empty(id());
+                self.list(coordinator);
                 self.starts[coordinator] += 1;
                 for other in (0..COORDINATORS).filter(|other| *other != coordinator) {
                     self.pledged[other] = false;
@@ -129,14 +155,25 @@ impl World {
             Step::Wipe => {
                 self.store = Scope::empty(id());
                 self.revision += 1;
-                for coordinator in 0..COORDINATORS {
-                    self.seen[coordinator] = self.revision;
-                    self.stored[coordinator] = self.store.clone();
-                    self.pledged[coordinator] = false;
-                    self.write(coordinator);
-                }
+                self.tell(&Event::Wiped);
             }
         }
+    }
+
+    fn tell(&mut self, event: &Event) {
+        for (coordinator, watch) in self.watches.iter_mut().enumerate() {
+            watch.push_back(event.clone());
+            self.network.push(Message::Watch { coordinator });
+        }
+    }
+
+    /// The store is read anew, and watched from there.
+    fn list(&mut self, coordinator: usize) {
+        self.watches[coordinator].clear();
+        self.seen[coordinator] = self.revision;
+        self.stored[coordinator] = self.store.clone();
+        self.pledged[coordinator] = false;
+        self.take(coordinator, &self.store.clone(), self.revision);
     }
 
     /// A session begins: the snapshot comes, and what the node knows goes up.
@@ -205,13 +242,15 @@ impl World {
                 self.revision += 1;
                 self.seen[coordinator] = self.revision;
                 self.stored[coordinator] = self.store.clone();
-                for coordinator in 0..COORDINATORS {
-                    let (scope, revision) = (self.store.clone(), self.revision);
-                    self.network.push(Message::Watch { coordinator, scope, revision });
-                }
+                self.tell(&Event::Put { scope: self.store.clone(), revision: self.revision });
             }
             Message::Write { coordinator, .. } => self.take(coordinator, &self.store.clone(), self.revision),
-            Message::Watch { coordinator, scope, revision } => self.take(coordinator, &scope, revision),
+            Message::Watch { coordinator } => match self.watches[coordinator].pop_front() {
+                Some(Event::Put { scope, revision }) => self.take(coordinator, &scope, revision),
+                Some(Event::Wiped) => self.list(coordinator),
+                // It was listed since.
+                None => {}
+            },
         }
     }
 
