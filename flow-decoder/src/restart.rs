@@ -24,6 +24,9 @@ const SAME_BOOT_MS: i64 = SAME_BOOT_S as i64 * 1000;
 const UPTIME_WRAP_MS: i64 = 1 << 32;
 /// An IPFIX sequence that has gone on by less has wrapped where it is lower than before.
 const SEQUENCE_STEP: u32 = 1 << 26;
+/// Templates of one datagram that count as announced again where it was the first after a restart: more than one holds. What
+/// is beyond waits for its next announcement.
+const MAX_UNSURE: usize = 256;
 /// IPFIX datagrams in a row that must look like a restart.
 const IN_A_ROW: u8 = 2;
 
@@ -75,6 +78,13 @@ impl Restarts {
     /// Whether the last datagram looks like the first after a restart, and the next will tell.
     pub(crate) fn is_unsure(&self) -> bool {
         self.last.is_some_and(|last| last.low > 0)
+    }
+
+    /// Remembers in `unsure` a template that is announced while the next datagram will tell.
+    pub(crate) fn note_unsure(&self, template: u16, unsure: &mut Vec<u16>) {
+        if self.is_unsure() && unsure.len() < MAX_UNSURE {
+            unsure.push(template);
+        }
     }
 
     /// Looks at things as they were in another epoch; says which it was.

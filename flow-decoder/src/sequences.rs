@@ -9,6 +9,8 @@
 //!
 //! Invariants:
 //! - Spaces are bounded by [`MAX_SPACES`]; what comes beyond is counted as untracked. A space that is idle makes room.
+//! - Ranges are bounded, whatever gaps strangers make: what comes in one interval by [`MAX_RANGES_IN_ALL`], beyond which only spaces
+//!   with few have more, and what is kept from one to the next by [`KEPT_OCTETS`].
 //! - In the common case a note is one look-up and one addition, and allocates nothing.
 
 use std::collections::HashMap;
@@ -24,6 +26,15 @@ const MAX_SPACES: usize = 16_384;
 
 /// Ranges in one report of one space: what a node behind a random spreader sees of 8,192 datagrams.
 const MAX_RANGES: u32 = 8192;
+
+/// Ranges of all spaces between two reports: as many as wait for whoever accounts for them.
+const MAX_RANGES_IN_ALL: usize = 1 << 18;
+
+/// Ranges that a space may have where those are used up.
+const FEW_RANGES: usize = 16;
+
+/// Octets of the ranges that trackers keep between reports, to tell late numbers from repeated ones, with their room.
+const KEPT_OCTETS: usize = 8 << 20;
 
 /// Reports in a row without a number after which a space is forgotten.
 const IDLE_REPORTS: u16 = 900;
@@ -96,6 +107,8 @@ pub(crate) struct Sequences {
     recent: Box<[u32; RECENT]>,
     /// Reports that had to be taken early, lest ranges be left out.
     early: Vec<(SequenceKey, SpaceReport)>,
+    /// Ranges that have come since the last report.
+    ranges: usize,
     untracked: u64,
 }
 
@@ -154,6 +167,7 @@ impl Default for Sequences {
             entries: Vec::new(),
             recent: Box::new([0; RECENT]),
             early: Vec::new(),
+            ranges: 0,
             untracked: 0,
         }
     }
@@ -173,14 +187,13 @@ impl Sequences {
                 at
             }
         };
-        let Some(entry) = self.entries.get_mut(at) else { return };
-        let tracker = &mut entry.tracker;
-        match (&mut entry.numbering, covers) {
+        self.in_bounds(at, |tracker, numbering| match (numbering, covers) {
             (None, Covers::Known(length)) => tracker.note(sequence, length),
             (None, Covers::Unknown) => tracker.note_unknown(sequence),
             (Some(numbering), Covers::Known(length)) => numbering.note(tracker, sequence, length),
             (Some(numbering), Covers::Unknown) => numbering.note_unknown(tracker, sequence),
-        }
+        });
+        let Some(entry) = self.entries.get_mut(at) else { return };
         if entry.tracker.is_nearly_full() && self.early.len() < MAX_SPACES {
             let report = entry.tracker.take_report();
             self.early.extend(report.map(|report| (key, report)));
@@ -191,11 +204,22 @@ impl Sequences {
     #[cold]
     pub(crate) fn complete(&mut self, key: SequenceKey, sequence: u32, records: u32) {
         let Some(at) = self.place(key) else { return };
+        self.in_bounds(at, |tracker, numbering| match numbering {
+            Some(numbering) => numbering.complete(tracker, sequence, records),
+            None => tracker.fill(sequence, records),
+        });
+    }
+
+    /// Notes numbers of the space at this place, in the bounds of all spaces.
+    #[inline]
+    fn in_bounds(&mut self, at: usize, note: impl FnOnce(&mut Tracker, &mut Option<Numbering>)) {
         let Some(entry) = self.entries.get_mut(at) else { return };
-        match &mut entry.numbering {
-            Some(numbering) => numbering.complete(&mut entry.tracker, sequence, records),
-            None => entry.tracker.fill(sequence, records),
+        let before = entry.tracker.ranges();
+        if self.ranges >= MAX_RANGES_IN_ALL && before >= FEW_RANGES {
+            entry.tracker.narrow();
         }
+        note(&mut entry.tracker, &mut entry.numbering);
+        self.ranges += entry.tracker.ranges().saturating_sub(before);
     }
 
     fn place(&mut self, key: SequenceKey) -> Option<usize> {
@@ -226,6 +250,9 @@ impl Sequences {
         for (key, report) in self.early.drain(..) {
             each(&key, report);
         }
+        self.early.shrink_to(FEW_RANGES);
+        self.ranges = 0;
+        let mut kept = 0;
         let mut at = 0;
         while let Some(entry) = self.entries.get_mut(at) {
             if let Some(numbering) = &mut entry.numbering {
@@ -237,6 +264,8 @@ impl Sequences {
             } else {
                 entry.idle += 1;
             }
+            entry.tracker.give_back();
+            kept += entry.tracker.octets();
             if entry.idle < IDLE_REPORTS {
                 at += 1;
                 continue;
@@ -248,6 +277,20 @@ impl Sequences {
             }
             if let Some(report) = tracker.finish() {
                 each(&key, report);
+            }
+        }
+        self.bound_kept(kept);
+    }
+
+    /// Forgets what was kept to compare with, first of spaces of which nothing has come, where all spaces keep too much.
+    fn bound_kept(&mut self, mut kept: usize) {
+        for idle in [1, 0] {
+            if kept <= KEPT_OCTETS {
+                return;
+            }
+            for entry in self.entries.iter_mut().filter(|entry| entry.idle >= idle) {
+                kept -= entry.tracker.octets();
+                entry.tracker.forget();
             }
         }
     }
@@ -330,6 +373,58 @@ mod tests {
         sequences.note(key(3), number + 1, Covers::Known(1));
         sequences.note(key(1 << 20), 1, Covers::Known(1));
         assert_eq!(taken(&mut sequences).len(), 2, "the place of the one that stayed is still right");
+    }
+
+    /// Ranges of the spaces whose reports are not marked as incomplete, and how many spaces are.
+    fn complete(sequences: &mut Sequences) -> (usize, usize) {
+        let (mut ranges, mut truncated) = (0, 0);
+        sequences.take(|_, report| {
+            ranges += report.pairs.len() / 2;
+            truncated += usize::from(report.truncated);
+        });
+        (ranges, truncated)
+    }
+
+    #[test]
+    fn gaps_of_many_spaces_are_bounded_and_those_of_few_gaps_lose_none() {
+        let mut sequences = Sequences::default();
+        let strangers = 100;
+        for number in 0..4000 {
+            for stranger in 0..strangers {
+                sequences.note(key(1000 + stranger), 2 * number, Covers::Known(1));
+            }
+            if number % 1000 == 0 {
+                sequences.note(key(1), number, Covers::Known(1));
+            }
+        }
+        let octets: usize = sequences.entries.iter().map(|entry| entry.tracker.octets()).sum();
+        assert!(octets <= 2 * 8 * MAX_RANGES_IN_ALL, "{octets}");
+        let mut reports = Vec::new();
+        sequences
+            .take(|reported, report| reports.push((*reported, report.pairs.len() / 2, report.truncated)));
+        let ranges: usize = reports.iter().map(|(_, ranges, _)| ranges).sum();
+        assert!((MAX_RANGES_IN_ALL..=MAX_RANGES_IN_ALL + 200 * FEW_RANGES).contains(&ranges), "{ranges}");
+        assert!(reports.contains(&(key(1), 4, false)), "who has few gaps is told of in full");
+        assert!(reports.iter().filter(|(.., truncated)| *truncated).count() >= strangers as usize - 1);
+        for number in 0..10 {
+            sequences.note(key(1000), 20_000 + 2 * number, Covers::Known(1));
+        }
+        assert_eq!(complete(&mut sequences), (10, 0), "in the next interval there is room again");
+    }
+
+    #[test]
+    fn what_is_kept_from_one_report_to_the_next_is_bounded() {
+        let mut sequences = Sequences::default();
+        for round in 0..10 {
+            for stranger in 0..50 {
+                for number in 0..4000 {
+                    sequences.note(key(1000 * round + stranger), 2 * number, Covers::Known(1));
+                }
+            }
+            complete(&mut sequences);
+            let octets: usize = sequences.entries.iter().map(|entry| entry.tracker.octets()).sum();
+            assert!(octets <= KEPT_OCTETS, "{octets}");
+        }
     }
 
     #[test]

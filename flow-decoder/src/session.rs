@@ -53,7 +53,7 @@ pub(crate) struct Session {
     treatment: Treatment,
     turn: u64,
     restarts: Restarts,
-    /// Templates that were announced while it was not sure whether the exporter had restarted.
+    /// Templates that were announced while it was not sure whether the exporter had restarted; few.
     unsure: Vec<u16>,
 }
 
@@ -132,9 +132,10 @@ impl Session {
         self.resolved = Vec::new();
     }
 
-    /// Octets of the plans that it holds; of those that other sessions hold too only its part.
+    /// Octets of the plans that it holds, of those that other sessions hold too only its part, and of its places for them.
     pub(crate) fn plan_octets(&self) -> usize {
-        self.resolved.iter().map(|known| known.plan.octets() / Arc::strong_count(&known.plan)).sum()
+        let plan = |known: &Known| known.plan.octets() / Arc::strong_count(&known.plan);
+        self.resolved.capacity() * size_of::<Known>() + self.resolved.iter().map(plan).sum::<usize>()
     }
 
     pub(crate) fn plan(&self, at: usize) -> &Plan {
@@ -245,7 +246,7 @@ impl Session {
                     None => definition.layout.plan(),
                     Some(rules) => rules.plan(definition.layout.template()),
                 };
-                *looked_up += plan.octets();
+                *looked_up += plan.octets() + size_of::<Known>();
                 self.resolved.insert(at, Known { id: set, plan, layout, proven });
                 Resolved::At(at)
             }
@@ -307,17 +308,13 @@ impl Session {
             && definition.layout.template().fields() == fields
             && !is_suspect(definition.order.epoch, stamp.epoch)
         {
-            if self.restarts.is_unsure() {
-                self.unsure.push(id);
-            }
             definition.seen_at(stamp.received_s());
             definition.mark(Mark::Received);
+            self.restarts.note_unsure(id, &mut self.unsure);
             return Ok(Learned::Unchanged);
         }
         let template = Arc::new(Template::new(kind, fields)?);
-        if self.restarts.is_unsure() {
-            self.unsure.push(id);
-        }
+        self.restarts.note_unsure(id, &mut self.unsure);
         let key = &self.key.scope;
         let scope = self.scope.get_or_insert_with(|| store.scope_or_new(key, stamp.received_ns));
         let learned = store.learn_template(key, scope, self.key.port, id, &template, stamp);

@@ -23,6 +23,9 @@ const FILLED_AHEAD: u32 = 1 << 16;
 /// Restarts in one report.
 const RESTARTS: usize = 64;
 
+/// Ranges whose room a tracker keeps, however few it needed last.
+const KEPT: usize = 16;
+
 /// The ranges received of one sequence space. Holds at most twice the limit of ranges (and one more for each restart), 8 octets
 /// each.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub struct Tracker {
     truncated: [bool; 2],
     /// How many ranges `current` may have.
     limit: u32,
+    /// Whether it may have no more than it has until the next report.
+    is_narrow: bool,
     /// Where this run's ranges begin in `current`.
     run_from: usize,
     /// Since the last report: run by run, ascending inside of each.
@@ -63,6 +68,7 @@ impl Tracker {
             restarted: false,
             truncated: [false; 2],
             limit: limit.max(1),
+            is_narrow: false,
             run_from: 0,
             current: Vec::new(),
             previous: Vec::new(),
@@ -146,6 +152,7 @@ impl Tracker {
             ..SpaceReport::default()
         };
         self.restarts.clear();
+        self.is_narrow = false;
         if !self.current.is_empty() || self.truncated[1] {
             report.pairs.reserve_exact(2 * self.current.len());
             let mut end = None;
@@ -167,6 +174,50 @@ impl Tracker {
     pub fn finish(mut self) -> Option<SpaceReport> {
         self.contradict();
         self.take_report()
+    }
+
+    /// How many ranges have come since the last report.
+    pub fn ranges(&self) -> usize {
+        self.current.len()
+    }
+
+    /// Lets no range begin before the next report, which says that some were left out if that was needed. Numbers that go on
+    /// from the highest are noted as ever.
+    pub fn narrow(&mut self) {
+        self.is_narrow = true;
+    }
+
+    /// Gives back room that the last report's interval had no need of; to be called behind [`Tracker::take_report`].
+    pub fn give_back(&mut self) {
+        let used = self.previous.len().max(KEPT);
+        let [first, second] = &mut self.scratch;
+        for room in [&mut self.current, &mut self.previous, first, second] {
+            if room.capacity() > 4 * used {
+                room.shrink_to(2 * used);
+            }
+        }
+    }
+
+    /// Forgets what came before the last report, to which late and repeated numbers are compared, and gives back all room; to be
+    /// called behind [`Tracker::take_report`].
+    pub fn forget(&mut self) {
+        self.begun[0] = self.begun[1];
+        self.truncated[0] = false;
+        self.previous = Vec::new();
+        self.scratch = [Vec::new(), Vec::new()];
+        self.current.shrink_to_fit();
+    }
+
+    /// Octets of its ranges, with the room that they have to grow.
+    pub fn octets(&self) -> usize {
+        let [first, second] = &self.scratch;
+        let all = [&self.current, &self.previous, first, second];
+        all.iter().map(|ranges| ranges.capacity() * size_of::<Piece>()).sum()
+    }
+
+    /// How many ranges there may be now.
+    fn room(&self) -> usize {
+        if self.is_narrow { 1 } else { self.limit as usize }
     }
 
     /// Whether a report should be taken before its time, lest ranges have to be left out.
@@ -222,7 +273,7 @@ impl Tracker {
     /// Adds what begins at the highest number or ahead of it.
     fn append(&mut self, piece: Piece) {
         let in_run = self.current.len() > self.run_from;
-        let room = self.current.len() < self.limit as usize;
+        let room = self.current.len() < self.room();
         match self.current.last_mut() {
             Some(last)
                 if in_run && last.end() == piece.start && piece.length > 0 && last.length < 1 << 30 =>
@@ -312,7 +363,7 @@ impl Tracker {
     }
 
     fn insert(&mut self, piece: Piece) {
-        if self.current.len() >= self.limit as usize {
+        if self.current.len() >= self.room() {
             self.truncated[1] = true;
             return;
         }
@@ -408,6 +459,51 @@ mod tests {
         assert_eq!(tracker.take_report(), None);
         tracker.note(43, 1);
         assert_eq!(ranges(&tracker.take_report().unwrap()), [(43, 1)]);
+    }
+
+    #[test]
+    fn a_narrow_tracker_goes_on_and_says_that_ranges_are_left_out() {
+        let mut tracker = noted([1, 3]);
+        tracker.narrow();
+        for number in [4, 9, 10] {
+            tracker.note(number, 1);
+        }
+        let report = tracker.take_report().unwrap();
+        assert_eq!((ranges(&report), report.truncated), (vec![(1, 1), (3, 2)], true));
+        tracker.note(11, 1);
+        tracker.note(20, 1);
+        let report = tracker.take_report().unwrap();
+        assert_eq!((ranges(&report), report.truncated), (vec![(11, 1), (20, 1)], false), "for one report");
+    }
+
+    #[test]
+    fn room_that_is_not_needed_any_more_is_given_back() {
+        let mut tracker = Tracker::new(10_000);
+        let gaps = |tracker: &mut Tracker, from: u32, count: u32| {
+            (0..count).for_each(|at| tracker.note(from + 2 * at, 1));
+            tracker.take_report();
+            tracker.give_back();
+        };
+        gaps(&mut tracker, 0, 5000);
+        let most = tracker.octets();
+        gaps(&mut tracker, 10_000, 5000);
+        let twice = tracker.octets();
+        assert!(twice <= 2 * most && twice >= 2 * 5000 * size_of::<Piece>(), "kept while it is needed");
+        gaps(&mut tracker, 20_000, 3);
+        assert!(tracker.octets() <= 8 * KEPT * size_of::<Piece>(), "{}", tracker.octets());
+    }
+
+    #[test]
+    fn what_is_forgotten_is_not_known_to_be_late_or_repeated() {
+        let mut tracker = noted([1, 2, 5]);
+        tracker.take_report();
+        tracker.forget();
+        assert_eq!(tracker.octets(), 0);
+        for number in [6, 3, 7] {
+            tracker.note(number, 1);
+        }
+        let report = tracker.take_report().unwrap();
+        assert_eq!((ranges(&report), report.reordered, report.repeated), (vec![(3, 1), (6, 2)], 0, 0));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::cell::Cell;
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
     static HELD: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
 struct Counting;
@@ -23,6 +24,7 @@ unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.set(ALLOCATIONS.get() + 1);
         HELD.set(HELD.get() + taken(layout));
+        PEAK.set(PEAK.get().max(HELD.get()));
         // SAFETY: the caller's promise is passed on.
         unsafe { System.alloc(layout) }
     }
@@ -46,4 +48,14 @@ pub(crate) fn allocations() -> u64 {
 /// has allocated and this one gives back counts too, so only the difference of two calls means something.
 pub(crate) fn held() -> isize {
     HELD.get()
+}
+
+/// The most that [`held`] has been since [`reset_peak`].
+pub(crate) fn peak() -> isize {
+    PEAK.get()
+}
+
+/// Begins to look for the most anew.
+pub(crate) fn reset_peak() {
+    PEAK.set(HELD.get());
 }
