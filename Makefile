@@ -37,6 +37,7 @@ image: ## the container image of all programs as an archive for docker load, pod
 
 test: ## everything, against a real Kafka
 	@dev/install-packages test
+	-@dev/install-packages exporters
 	dev/test-services
 	dev/services run kafka etcd -- dev/test $(target)
 

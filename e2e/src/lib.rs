@@ -18,6 +18,7 @@ pub mod grpcurl;
 pub mod http;
 pub mod kafka;
 pub mod ledger;
+pub mod live;
 pub mod load;
 pub mod loadtest;
 mod log;
