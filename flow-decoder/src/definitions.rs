@@ -115,6 +115,11 @@ impl Templates {
         self.definitions * DEFINITION_OCTETS + self.pages.len() * PAGE_OCTETS
     }
 
+    /// Octets that another definition takes, at most.
+    pub(crate) const fn octets_of_one() -> usize {
+        DEFINITION_OCTETS + PAGE_OCTETS
+    }
+
     pub(crate) fn get(&self, id: u16) -> Option<&Definitions> {
         let [page, index] = id.to_be_bytes();
         let page = &self.pages[self.pages.binary_search_by_key(&page, |(of, _)| *of).ok()?].1;

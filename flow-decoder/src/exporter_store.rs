@@ -27,7 +27,7 @@ use arc_swap::ArcSwapOption;
 
 use crate::changes::Changes;
 use crate::datagram::ZoneId;
-use crate::definitions::{Definition, Lookup, Mark};
+use crate::definitions::{Definition, Lookup, Mark, Templates};
 use crate::error::Reason;
 use crate::layouts::{Layout, Layouts};
 use crate::options::{OptionsState, Said};
@@ -35,7 +35,7 @@ use crate::order::Stamp;
 use crate::pending::{HeldSet, Pending, PendingCounts, PendingLimits};
 use crate::restart::is_suspect;
 use crate::room::Shard;
-use crate::scope::{Note, Scope, ScopeState, Standing};
+use crate::scope::{Note, SCOPE_OCTETS, Scope, ScopeState, Standing};
 use crate::template::Template;
 
 /// How the store is divided, so that workers which learn at the same time seldom wait for each other.
@@ -230,7 +230,7 @@ impl ExporterStore {
         if let Some(scope) = self.scope(key) {
             return scope;
         }
-        self.make_room(key, Standing::Established);
+        self.make_room(key, Standing::Established, SCOPE_OCTETS);
         let mut shard = lock(self.shard(key));
         self.make_place(&mut shard, key, Standing::Established);
         self.place(&mut shard, key, || Scope::heard(now_ns))
@@ -238,12 +238,12 @@ impl ExporterStore {
 
     /// The scope, made where nothing was known of it and there is room when those have left that stand no higher than `most`.
     pub(crate) fn scope_for_import(&self, key: &ScopeKey, most: Standing) -> Option<Arc<Scope>> {
-        self.make_room(key, most);
+        self.make_room(key, most, SCOPE_OCTETS);
         let mut shard = lock(self.shard(key));
         if let Some(scope) = shard.get(key) {
             return Some(scope.clone());
         }
-        let room = !self.is_full() && self.make_place(&mut shard, key, most);
+        let room = !self.is_full() && !self.lacks(SCOPE_OCTETS) && self.make_place(&mut shard, key, most);
         room.then(|| self.place(&mut shard, key, Scope::told))
     }
 
@@ -285,8 +285,9 @@ impl ExporterStore {
         stamp: &Stamp,
     ) -> Result<Learned, Reason> {
         let is_known = || scope.state().templates.get(id).is_some();
-        if self.is_crowded() || self.bytes() >= self.limits.bytes || self.is_full() && !is_known() {
-            self.make_room(key, Standing::Established);
+        let octets = Templates::octets_of_one() + Layout::octets_of(template);
+        if self.is_crowded() || self.lacks(octets) || self.is_full() && !is_known() {
+            self.make_room(key, Standing::Established, octets);
         }
         let trusted = self.trusts(key);
         if trusted {
@@ -325,6 +326,10 @@ impl ExporterStore {
         let (shareable, changed) = (definition.is(Mark::Proven), same_layout.is_none());
         let mut next = ScopeState::clone(&current);
         next.templates.announce(id, definition, self.limits.ports_per_template);
+        let grown = next.octets().saturating_sub(current.octets());
+        if self.lacks(grown) {
+            return Err(Reason::TemplateLimit);
+        }
         self.publish(scope, &current, next);
         drop(learning);
         self.pending.wake(key, id);
@@ -346,12 +351,19 @@ impl ExporterStore {
         }
     }
 
-    /// Remembers what options records said.
+    /// Remembers what options records said, where there is room for it.
     pub(crate) fn learn_options(&self, key: &ScopeKey, scope: &Scope, news: &OptionsState, said: Said) {
+        if self.lacks(news.octets()) {
+            self.make_room(key, Standing::Established, news.octets());
+        }
         let learning = scope.lock();
         let current = scope.latest();
         let mut next = ScopeState::clone(&current);
         Arc::make_mut(&mut next.options).apply_all(news, said);
+        let grown = next.octets().saturating_sub(current.octets());
+        if scope.is_evicted() || grown > 0 && self.lacks(grown) {
+            return;
+        }
         self.publish(scope, &current, next);
         drop(learning);
         self.changed(key);

@@ -40,7 +40,12 @@ impl Layout {
     }
 
     fn octets(&self) -> usize {
-        OCTETS + size_of_val(self.template.fields())
+        Self::octets_of(&self.template)
+    }
+
+    /// Octets that the layout of a template takes.
+    pub(crate) fn octets_of(template: &Template) -> usize {
+        OCTETS + size_of_val(template.fields())
     }
 }
 

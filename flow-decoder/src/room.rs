@@ -1,14 +1,16 @@
 //! Who leaves where there is no room for more: the part of the store that is behind one lock, and the order of leaving in it.
 //!
 //! Those that stand lowest leave first (see [`Standing`]). Announced and proven scopes leave in the order in which they came,
-//! so that a flood pushes out itself, at the cost of a queue; the others by their last use, a part at a time, because
-//! they have to be looked through.
+//! so that a flood pushes out itself, at the cost of a queue; the others a part at a time, because they have to be looked
+//! through: first those of an exporter that has more than its share, however many domains it has, then by their last use.
 
-use std::collections::VecDeque;
 use std::collections::hash_map::{Entry, HashMap};
+use std::collections::{HashSet, VecDeque};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::datagram::ZoneId;
 use crate::exporter_store::{ExporterStore, SHARDS, ScopeKey, lock, shard_of};
 use crate::scope::{Note, Scope, ScopeState, Standing};
 
@@ -21,10 +23,21 @@ const STALE: usize = 64;
 /// How often all scopes are looked through to make room for one template: it may be far larger than those that leave.
 const MOST_PASSES: usize = 4;
 
+/// The part of the memory, or of a shard's places, above which an exporter has more than its share.
+const SHARE: usize = 8;
+/// Shards with fewer scopes have room for the domains of one exporter.
+const FEW_SCOPES: usize = 64;
+
 /// The part of the memory, in eighths, that is not for those who have only announced something.
 const KEPT_EIGHTHS: usize = 5;
 /// How many of them there may be however much the others take.
 const FEW_ANNOUNCED: usize = 1024;
+
+/// An exporter, whatever its domains.
+type Exporter = (ZoneId, IpAddr);
+
+/// How soon a scope leaves: its standing, whether its exporter keeps to its share, its last use.
+type Rank = (Standing, bool, u64);
 
 /// Scopes, and the order in which newcomers leave.
 #[derive(Debug, Default)]
@@ -117,14 +130,14 @@ impl Shard {
         first
     }
 
-    /// How the scope stands that is to leave before all others but `keep`, and when it was last used.
-    pub(crate) fn lowest(&self, keep: &ScopeKey) -> Option<(Standing, u64)> {
-        self.ranked(keep).map(|(rank, _)| rank).min()
+    /// Which scope but `keep` is to leave before all others.
+    fn lowest(&self, keep: &ScopeKey, greedy: &HashSet<Exporter>) -> Option<Rank> {
+        self.ranked(keep, greedy).map(|(rank, _)| rank).min()
     }
 
     /// A part of the scopes but `keep`, those that are to leave first.
-    pub(crate) fn lowest_part(&self, keep: &ScopeKey) -> Vec<ScopeKey> {
-        let mut all: Vec<_> = self.ranked(keep).collect();
+    fn lowest_part(&self, keep: &ScopeKey, greedy: &HashSet<Exporter>) -> Vec<ScopeKey> {
+        let mut all: Vec<_> = self.ranked(keep, greedy).collect();
         let count = all.len().div_ceil(PART);
         if count < all.len() {
             all.select_nth_unstable_by_key(count, |(rank, _)| *rank);
@@ -133,16 +146,36 @@ impl Shard {
         all.into_iter().map(|(_, key)| key).collect()
     }
 
-    fn ranked(&self, keep: &ScopeKey) -> impl Iterator<Item = ((Standing, u64), ScopeKey)> {
+    fn ranked(&self, keep: &ScopeKey, greedy: &HashSet<Exporter>) -> impl Iterator<Item = (Rank, ScopeKey)> {
         let others = self.scopes.iter().filter(move |(key, _)| *key != keep);
-        others.map(|(key, scope)| ((scope.standing(), scope.last_used_ns()), *key))
+        others.map(|(key, scope)| {
+            let modest = !greedy.contains(&(key.zone, key.exporter));
+            ((scope.standing(), modest, scope.last_used_ns()), *key)
+        })
     }
+
+    /// Adds to `sums` what each exporter has here.
+    fn add_up(&self, sums: &mut HashMap<Exporter, usize>, of: impl Fn(&Scope) -> usize) {
+        for (key, scope) in &self.scopes {
+            *sums.entry((key.zone, key.exporter)).or_default() += of(scope);
+        }
+    }
+}
+
+/// Exporters that have more than the share of `all`.
+fn greedy(sums: &HashMap<Exporter, usize>, all: usize) -> HashSet<Exporter> {
+    sums.iter().filter(|(_, sum)| **sum > all / SHARE).map(|(exporter, _)| *exporter).collect()
 }
 
 impl ExporterStore {
     /// Whether there is no room for another template.
     pub(crate) fn is_full(&self) -> bool {
-        self.templates() >= self.limits.templates || self.bytes() >= self.limits.bytes
+        self.templates() >= self.limits.templates || self.lacks(1)
+    }
+
+    /// Whether there is no room for so many octets.
+    pub(crate) fn lacks(&self, octets: usize) -> bool {
+        self.bytes() + octets > self.limits.bytes
     }
 
     /// Whether those who have only announced something should make room for each other: a flood must not fill all the memory
@@ -152,12 +185,14 @@ impl ExporterStore {
             && self.announced.load(Ordering::Relaxed) > FEW_ANNOUNCED
     }
 
-    /// Takes out scopes until there is room, those first that stand lowest, but never `keep` and nobody above `most`.
-    pub(crate) fn make_room(&self, keep: &ScopeKey, most: Standing) {
+    /// Takes out scopes until there is room for a template, and for so many octets, those first that stand lowest, but never
+    /// `keep` and nobody above `most`.
+    pub(crate) fn make_room(&self, keep: &ScopeKey, most: Standing, octets: usize) {
         let own = shard_of(keep);
+        let is_full = || self.is_full() || self.lacks(octets);
         for standing in [Standing::Announced, Standing::Proven] {
             for at in 0..SHARDS {
-                let lacks = || self.is_full() || standing == Standing::Announced && self.is_crowded();
+                let lacks = || is_full() || standing == Standing::Announced && self.is_crowded();
                 if !lacks() {
                     break;
                 }
@@ -169,15 +204,24 @@ impl ExporterStore {
                 }
             }
         }
+        if !is_full() {
+            return;
+        }
+        let mut sums = HashMap::new();
+        for shard in &self.shards {
+            lock(shard).add_up(&mut sums, |scope| scope.state().octets());
+        }
+        let greedy = greedy(&sums, self.limits.bytes);
         let mut passes = 0;
-        while self.is_full() && passes < MOST_PASSES {
+        while is_full() && passes < MOST_PASSES {
             passes += 1;
-            let shards = self.shards.iter().filter_map(|shard| Some((lock(shard).lowest(keep)?, shard)));
-            let Some(((standing, _), shard)) = shards.min_by_key(|(rank, _)| *rank) else { return };
+            let lowest =
+                self.shards.iter().filter_map(|shard| Some((lock(shard).lowest(keep, &greedy)?, shard)));
+            let Some(((standing, ..), shard)) = lowest.min_by_key(|(rank, _)| *rank) else { return };
             if standing > most {
                 return;
             }
-            self.evict_lowest(&mut lock(shard), keep);
+            self.evict_lowest(&mut lock(shard), keep, &greedy);
         }
     }
 
@@ -191,14 +235,19 @@ impl ExporterStore {
                 self.forget(shard, &key);
             }
         }
-        if shard.len() >= limit && shard.lowest(keep).is_some_and(|(standing, _)| standing <= most) {
-            self.evict_lowest(shard, keep);
+        if shard.len() >= limit {
+            let mut sums = HashMap::new();
+            shard.add_up(&mut sums, |_| 1);
+            let greedy = greedy(&sums, limit.max(FEW_SCOPES));
+            if shard.lowest(keep, &greedy).is_some_and(|(standing, ..)| standing <= most) {
+                self.evict_lowest(shard, keep, &greedy);
+            }
         }
         shard.len() < limit
     }
 
-    fn evict_lowest(&self, shard: &mut Shard, keep: &ScopeKey) {
-        for key in shard.lowest_part(keep) {
+    fn evict_lowest(&self, shard: &mut Shard, keep: &ScopeKey, greedy: &HashSet<Exporter>) {
+        for key in shard.lowest_part(keep, greedy) {
             self.forget(shard, &key);
         }
     }

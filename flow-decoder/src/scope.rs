@@ -20,7 +20,7 @@ const SECOND_NS: u64 = 1_000_000_000;
 const GOES_ON_NS: u64 = 10 * SECOND_NS;
 
 /// What a scope takes without its content: itself and its place in the store.
-const SCOPE_OCTETS: usize = 250;
+pub(crate) const SCOPE_OCTETS: usize = 250;
 
 /// What one scope has announced.
 #[derive(Debug)]
