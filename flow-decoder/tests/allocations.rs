@@ -97,6 +97,56 @@ fn options_records() {
     assert_no_allocations("options", &from_one_exporter(vec![message.set(300, records).build()]));
 }
 
+/// Counts and lengths of all ones, wherever there is one: nothing is allocated by what they say.
+#[test]
+fn numbers_of_all_ones_allocate_nothing_large() {
+    let ones = |mut datagram: Vec<u8>, at: usize, octets: usize| {
+        datagram[at..at + octets].fill(0xff);
+        datagram
+    };
+    let words = |words: &[u32]| words.iter().flat_map(|word| word.to_be_bytes()).collect::<Vec<u8>>();
+    let sflow = |format: u32, record: &[u32]| {
+        let sample = [55, 3, 1024, 0, 0, 3, 4, 1, format, 4 * record.len() as u32];
+        let length = 40 + 4 * record.len() as u32;
+        words(&[&[5, 1, 0x0a00_0001, 7, 1, 9, 1, 1, length][..], &sample, record].concat())
+    };
+    let template = Message::ipfix().templates(&[(256, &[field(1, 4)])]).build();
+    let list = Message::ipfix()
+        .templates(&[(256, &[varlen(291)])])
+        .set(256, [255, 0, 9, 3, 0, 10, 255, 255, 255, 255, 255, 9]);
+    let datagrams = [
+        ("count of v5", ones(v5(1, &v5_record()), 2, 2)),
+        ("length of IPFIX", ones(template.clone(), 2, 2)),
+        ("set length", ones(template.clone(), 18, 2)),
+        ("field count", ones(template.clone(), 22, 2)),
+        ("variable length", Message::ipfix().templates(&[(256, &[varlen(96)])]).set(256, [255; 3]).build()),
+        ("list", list.build()),
+        ("sample count", ones(sflow(1001, &[0; 4]), 24, 4)),
+        ("sample length", ones(sflow(1001, &[0; 4]), 32, 4)),
+        ("record count", ones(sflow(1001, &[0; 4]), 64, 4)),
+        ("record length", ones(sflow(1001, &[0; 4]), 72, 4)),
+        ("header length", sflow(1, &[1, 1500, 0, u32::MAX, 0])),
+        ("AS path", sflow(1003, &[1, 9, 1, 2, 3, u32::MAX, 2, u32::MAX])),
+        ("communities", sflow(1003, &[1, 9, 1, 2, 3, 0, u32::MAX])),
+        ("labels", sflow(1006, &[1, 9, u32::MAX, 1])),
+        ("URL", sflow(1005, &[1, u32::MAX, 0])),
+        ("user", sflow(1004, &[106, u32::MAX])),
+    ];
+    for (what, datagram) in &datagrams {
+        let store = Arc::new(ExporterStore::new(StoreLimits::default()));
+        let mut decoder = Decoder::new(store, DecoderOptions::default());
+        let mut batches = Batches(std::array::from_fn(|_| RecordBuffer::new(64 << 10, Delimiting::Length)));
+        let source = (Ipv4Addr::new(192, 0, 2, 1), 2055).into();
+        counting::reset_peak();
+        let before = counting::held();
+        let datagram =
+            Datagram { payload: datagram, source, zone: ZoneId(0), received_ns: 1, truncated: false };
+        let verdict = decoder.decode(&datagram, &mut batches);
+        let most = counting::peak() - before;
+        assert!(most < 64 << 10, "{what}: {most} octets, {verdict:?}");
+    }
+}
+
 #[test]
 fn captures_of_real_exporters() {
     for path in capture::own() {

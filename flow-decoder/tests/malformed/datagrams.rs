@@ -1,21 +1,57 @@
 //! Rows 1, 2, 3, 9 and 17: headers, lengths, sets, padding.
 
-use flow_decoder::{Reason, Verdict};
+use flow_decoder::{Reason, Statistics, Verdict};
 
 use crate::rig::{Rig, datagram, exporter};
 use crate::wire::{Message, v5, v5_record};
-use crate::{GOOD_RECORD, damage, prepared};
+use crate::{GOOD_RECORD, Moved, assert_beside_good_sets, damage, moved, prepared};
+
+/// The header of each protocol without anything behind it.
+fn headers() -> [Vec<u8>; 6] {
+    let with_version = |version: u8, len: usize| [&[0, version][..], &vec![0; len - 2]].concat();
+    let sflow = [&[0, 0, 0, 5, 0, 0, 0, 1][..], &[0; 20]].concat();
+    [
+        Message::v9().build(),
+        Message::ipfix().build(),
+        v5(0, &[]),
+        with_version(1, 16),
+        with_version(7, 24),
+        sflow,
+    ]
+}
+
+/// What moved from nothing.
+fn moved_by(rig: &Rig) -> Vec<Moved> {
+    moved(&Statistics::default(), rig.statistics())
+}
+
+fn rejected(reason: Reason) -> [Moved; 2] {
+    [Moved::Damage(reason, 1), Moved::Datagram(reason)]
+}
 
 #[test]
 fn a_datagram_shorter_than_its_version_or_header_is_rejected() {
-    let whole = [Message::v9().build(), Message::ipfix().build(), v5(0, &[])];
-    for header in whole {
+    for header in headers() {
         for len in 0..header.len() {
             let mut rig = Rig::new();
-            assert_eq!(rig.take(&header[..len]), Verdict::Rejected(Reason::ShortHeader), "{len} octets");
-            assert_eq!(rig.statistics().datagrams.rejected[Reason::ShortHeader], 1);
+            // Of sFlow four octets are the version.
+            let reason = if header[..4] == [0, 0, 0, 5] && (2..4).contains(&len) {
+                Reason::UnknownVersion
+            } else {
+                Reason::ShortHeader
+            };
+            assert_eq!(rig.take(&header[..len]), Verdict::Rejected(reason), "{len} octets");
+            assert_eq!(moved_by(&rig), rejected(reason));
         }
-        assert_eq!(Rig::new().take(header), Verdict::Decoded, "a header alone is whole");
+    }
+}
+
+#[test]
+fn a_header_alone_is_a_whole_datagram() {
+    for header in headers() {
+        let mut rig = Rig::new();
+        assert_eq!(rig.take(&header), Verdict::Decoded, "{header:?}");
+        assert_eq!((moved_by(&rig), rig.kept.len()), (vec![], 0));
     }
 }
 
@@ -25,6 +61,7 @@ fn versions_that_are_no_protocol_are_rejected() {
         let mut rig = Rig::new();
         let payload = [&version.to_be_bytes()[..], &[1; 60]].concat();
         assert_eq!(rig.take(payload), Verdict::Rejected(Reason::UnknownVersion), "version {version}");
+        assert_eq!(moved_by(&rig), rejected(Reason::UnknownVersion));
         assert_eq!(rig.statistics().protocols, [0; 6]);
     }
 }
@@ -36,6 +73,7 @@ fn a_datagram_that_the_receive_buffer_cut_is_rejected() {
     let cut = flow_decoder::Datagram { truncated: true, ..datagram(&payload, exporter(2055)) };
     let verdict = rig.decoder.decode(&cut, &mut rig.kept);
     assert_eq!(verdict, Verdict::Rejected(Reason::Truncated));
+    assert_eq!(moved_by(&rig), rejected(Reason::Truncated));
     assert!(rig.kept.flows().is_empty() && rig.statistics().check());
 }
 
@@ -53,6 +91,7 @@ fn an_ipfix_length_below_the_header_rejects_the_message() {
         let mut rig = prepared();
         let message = Message::ipfix().set(256, GOOD_RECORD).header_says(length);
         assert_eq!(rig.take(message.build()), Verdict::Rejected(Reason::HeaderLength));
+        assert_eq!(moved_by(&rig), rejected(Reason::HeaderLength));
         assert_eq!(rig.errors(), ["at byte 2: header length or count does not fit the datagram"]);
     }
 }
@@ -91,6 +130,7 @@ fn a_set_length_below_four_ends_the_message() {
         assert_eq!(rig.take(message.build()), Verdict::PartlyDecoded, "length {length}");
         assert_eq!(rig.kept.flows().len(), 1, "the set before is kept");
         assert_eq!(rig.errors(), ["at byte 34: in set 2: set length does not fit the message"]);
+        assert_eq!(moved_by(&rig), [Moved::Damage(Reason::SetLength, 1)]);
         assert_eq!(rig.statistics().sets.seen, 1, "what cannot be a set is none");
     }
 }
@@ -102,7 +142,7 @@ fn a_set_beyond_the_message_keeps_its_whole_records() {
     assert_eq!(rig.take(message.build()), Verdict::PartlyDecoded);
     assert_eq!(rig.kept.flows().len(), 2);
     assert_eq!(rig.errors(), ["at byte 36: in set 2: in template 256: set length does not fit the message"]);
-    assert_eq!(rig.statistics().sets.rejected[Reason::SetLength], 1);
+    assert_eq!(moved_by(&rig), [Moved::Damage(Reason::SetLength, 1), Moved::Set(Reason::SetLength, 1)]);
 }
 
 #[test]
@@ -116,17 +156,16 @@ fn a_set_of_odd_length_is_decoded() {
 
 #[test]
 fn reserved_set_ids_cost_themselves() {
-    let reserved = |message: Message, ids: &[u16]| {
-        for id in ids {
+    let reserved = |message: fn() -> Message, ids: [u16; 2]| {
+        for id in ids.into_iter().chain(4..256) {
             let mut rig = prepared();
-            let message = message.clone().set(*id, [1, 0, 0, 1, 0, 1, 0, 4]).set(256, GOOD_RECORD);
-            assert_eq!(rig.take(message.build()), Verdict::PartlyDecoded, "set {id}");
-            assert_eq!((rig.kept.flows().len(), damage(&rig)), (1, vec![(Reason::ReservedSet, 1)]));
-            assert_eq!(rig.statistics().sets.seen, 1, "a reserved set is no data set");
+            let set = |message: Message| message.set(id, [1, 0, 0, 1, 0, 1, 0, 4]);
+            assert_beside_good_sets(&mut rig, message(), set, &[Moved::Damage(Reason::ReservedSet, 1)]);
+            assert_eq!(rig.statistics().sets.seen, 2, "a reserved set is no data set");
         }
     };
-    reserved(Message::ipfix(), &[0, 1, 4, 255]);
-    reserved(Message::v9(), &[2, 3, 4, 255]);
+    reserved(Message::ipfix, [0, 1]);
+    reserved(Message::v9, [2, 3]);
 }
 
 #[test]
@@ -169,9 +208,16 @@ fn octets_too_few_for_a_record_are_padding_whatever_they_are() {
 #[test]
 fn a_set_too_short_for_any_record_is_rejected() {
     let mut rig = prepared();
-    assert_eq!(rig.take(Message::v9().set(256, [1; 9]).build()), Verdict::PartlyDecoded);
-    assert_eq!(rig.statistics().sets.rejected[Reason::RecordTruncated], 1);
-    assert_eq!(rig.errors(), ["at byte 24: in set 1: in template 256: record goes beyond its set"]);
+    let counters = [Moved::Damage(Reason::RecordTruncated, 1), Moved::Set(Reason::RecordTruncated, 1)];
+    assert_beside_good_sets(&mut rig, Message::v9(), |message| message.set(256, [1; 9]), &counters);
+    assert_eq!(rig.errors(), ["at byte 38: in set 2: in template 256: record goes beyond its set"]);
+}
+
+#[test]
+fn an_empty_data_set_is_nothing_bad() {
+    let mut rig = prepared();
+    assert_beside_good_sets(&mut rig, Message::v9(), |message| message.set(256, []), &[]);
+    assert_eq!(rig.statistics().sets.decoded, 3);
 }
 
 #[test]

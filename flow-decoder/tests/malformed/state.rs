@@ -1,9 +1,10 @@
-//! Rows 13 and 14: sampling and time.
+//! Rows 13, 14 and 17: sampling and time, and what v5 and early options data say of them.
 
 use flow_decoder::{Reason, Verdict};
 
 use crate::rig::Rig;
-use crate::wire::{EXPORT_TIME, Message, UPTIME, field};
+use crate::wire::{EXPORT_TIME, Message, UPTIME, field, v5, v5_record};
+use crate::{GOOD_RECORD, Moved, assert_beside_good_sets, damage, prepared};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -37,6 +38,56 @@ fn sampling_rates_that_make_no_sense() {
     assert_eq!(rate_after(&[(311, (-0.5f64).to_bits())]), 0);
 }
 
+/// The same in the records themselves.
+#[test]
+fn sampling_rates_of_records_that_make_no_sense() {
+    for (elements, rate) in [
+        (&[(34, 0)][..], 0),
+        (&[(34, u64::from(u32::MAX))], u64::from(u32::MAX)),
+        (&[(310, 1), (309, 100)], 0),
+        (&[(305, 0), (306, 9)], 0),
+        (&[(48, 7)], 0),
+    ] {
+        let fields: Vec<_> =
+            [field(1, 4)].into_iter().chain(elements.iter().map(|(id, _)| field(*id, 8))).collect();
+        let values: Vec<u8> = elements.iter().flat_map(|(_, value)| value.to_be_bytes()).collect();
+        let record = [&[0, 0, 0, 1][..], &values].concat();
+        let mut rig = Rig::new();
+        let message = Message::ipfix().templates(&[(256, &fields)]).set(256, record);
+        assert_eq!(rig.take(message.build()), Verdict::Decoded);
+        assert_eq!((rig.kept.flows()[0].sampling_rate, damage(&rig)), (rate, vec![]), "{elements:?}");
+    }
+}
+
+/// Two bits of mode, fourteen of the interval; some exporters leave the mode 0.
+#[test]
+fn the_sampling_word_of_v5_in_any_form() {
+    for (word, rate) in [(0u16, 0), (0x4000, 0), (100, 100), (0x4064, 100), (0xffff, 0x3fff)] {
+        let mut datagram = v5(1, &v5_record());
+        datagram[22..24].copy_from_slice(&word.to_be_bytes());
+        let mut rig = Rig::new();
+        assert_eq!(rig.take(datagram), Verdict::Decoded);
+        assert_eq!((rig.kept.flows()[0].sampling_rate, damage(&rig)), (rate, vec![]), "{word:#x}");
+    }
+}
+
+/// The rate holds for data behind it in the same datagram, whose template came first.
+#[test]
+fn options_data_before_its_template_in_one_packet() {
+    for message in [Message::v9, Message::ipfix] {
+        let mut rig = prepared();
+        let options = [0, 0, 0, 0, 0, 0, 0, 100];
+        let late = |message: Message| {
+            message.set(300, options).options_template(300, &[field(1, 4)], &[field(34, 4)])
+        };
+        assert_beside_good_sets(&mut rig, message(), late, &[Moved::Held(1)]);
+        assert_eq!(rig.kept.options().len(), 1, "decoded when its template came");
+        assert_eq!(rig.settled().sets.pending, 0);
+        rig.take(message().set(256, GOOD_RECORD).build());
+        assert_eq!(rig.kept.flows().last().map(|flow| flow.sampling_rate), Some(100));
+    }
+}
+
 #[test]
 fn a_rate_of_another_source_id_is_not_taken() {
     let mut rig = Rig::new();
@@ -65,6 +116,31 @@ fn uptimes_that_wrap_run_ahead_or_go_backwards() {
     assert_eq!(times(Message::v9(), UPTIME + 1000, UPTIME).0, export + SECOND, "first is after the header");
     let (start, end) = times(Message::v9(), UPTIME - 1000, UPTIME - 2000);
     assert!(start > end, "kept as sent");
+}
+
+/// Microseconds and nanoseconds are seconds since 1900 and a binary fraction (RFC 7011 6.1.9, 6.1.10); numbers before 1970
+/// count from 2036, and 0 is no time.
+#[test]
+fn fractions_of_seconds_are_those_of_ntp() {
+    let ntp = |seconds: u32, fraction: u32| u64::from(seconds) << 32 | u64::from(fraction);
+    let now = EXPORT_TIME.wrapping_add(2_208_988_800);
+    let next_era = (u64::from(u32::MAX) + 1 - 2_208_988_800) * SECOND;
+    for (start, end) in [(154, 155), (156, 157)] {
+        for (stamp, ns) in [
+            (ntp(now, 0x8000_0000), u64::from(EXPORT_TIME) * SECOND + SECOND / 2),
+            (ntp(now, u32::MAX), (u64::from(EXPORT_TIME) + 1) * SECOND),
+            (ntp(0, 1 << 31), next_era + SECOND / 2),
+            (0, 0),
+        ] {
+            let mut rig = Rig::new();
+            let message = Message::ipfix().templates(&[(256, &[field(start, 8), field(end, 8)])]);
+            let record = [stamp.to_be_bytes(), stamp.to_be_bytes()].concat();
+            assert_eq!(rig.take(message.set(256, record).build()), Verdict::Decoded);
+            let flow = &rig.kept.flows()[0];
+            assert_eq!((flow.time_flow_start_ns, flow.time_flow_end_ns), (ns, ns), "{start}: {stamp:#x}");
+            assert_eq!(damage(&rig), []);
+        }
+    }
 }
 
 #[test]

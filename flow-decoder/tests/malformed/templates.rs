@@ -7,21 +7,17 @@ use crate::rig::{Rig, exporter};
 use crate::wire::{
     Message, field, ipfix_options_template, put16, template, v9_options_template, varlen, vendor,
 };
-use crate::{GOOD, GOOD_RECORD, damage, prepared};
+use crate::{GOOD, GOOD_RECORD, Moved, assert_beside_good_sets, damage, moved, prepared};
 
-/// Announces `body` where template 256 is good already: the damage is counted and the good one decodes on.
+/// Announces `body` where template 256 is good already, between two data sets by it: the damage is counted, nothing is
+/// learnt, and the good one decodes on.
+#[track_caller]
 fn assert_refused(message: Message, set: u16, body: &[u8], reason: Reason) {
     let mut rig = prepared();
     let known = rig.store.templates();
-    let refused = message.clone().set(set, body).build();
-    assert_eq!(rig.take(refused), Verdict::PartlyDecoded);
-    assert_eq!((damage(&rig), rig.store.templates()), (vec![(reason, 1)], known));
-    assert_eq!(rig.take(message.set(256, GOOD_RECORD).build()), Verdict::Decoded);
-    assert_eq!(
-        rig.kept.flows().last().map(|flow| flow.bytes),
-        Some(1000),
-        "the good template is still there"
-    );
+    let announced = |message: Message| message.set(set, body);
+    assert_beside_good_sets(&mut rig, message, announced, &[Moved::Damage(reason, 1)]);
+    assert_eq!((rig.store.templates(), rig.statistics().templates.changed), (known, 2));
 }
 
 #[test]
@@ -74,6 +70,61 @@ fn one_empty_field_beside_others_is_nothing_bad() {
 fn records_longer_than_a_message() {
     let body = template(256, &[field(1, 0xff00), field(2, 0x0100)]);
     assert_refused(Message::ipfix(), 2, &body, Reason::TemplateTooLong);
+    assert_refused(Message::v9(), 0, &body, Reason::TemplateTooLong);
+    let longest = Message::ipfix().templates(&[(256, &[field(1, 0xff00), field(2, 0x00ff)])]);
+    assert_eq!(Rig::new().take(longest.build()), Verdict::Decoded, "65535 octets are none too many");
+}
+
+#[test]
+fn more_fields_than_anybody_has() {
+    let body = template(256, &vec![field(1, 1); 1025]);
+    assert_refused(Message::ipfix(), 2, &body, Reason::TemplateTooLong);
+    assert_refused(Message::v9(), 0, &body, Reason::TemplateTooLong);
+}
+
+/// Where one is refused whose end is known, those behind it are read; where its end is not known, those before it hold.
+#[test]
+fn good_templates_in_one_set_with_a_bad_one_are_learnt() {
+    let good = |id| template(id, GOOD);
+    let empty = template(257, &[field(1, 0)]);
+    let mut cut = template(258, GOOD);
+    cut[3] = 100;
+    let body = [good(300), template(5, GOOD), empty, good(301), cut].concat();
+    for (message, set) in [(Message::ipfix(), 2), (Message::v9(), 0)] {
+        let mut rig = prepared();
+        let counters = [Reason::TemplateId, Reason::TemplateTruncated, Reason::TemplateEmpty];
+        let counters = counters.map(|reason| Moved::Damage(reason, 1));
+        assert_beside_good_sets(&mut rig, message, |message| message.set(set, &body), &counters);
+        assert_eq!(rig.store.templates(), 4, "300 and 301 beside the good ones");
+    }
+}
+
+#[test]
+fn a_template_set_beyond_the_message_teaches_nothing() {
+    for (message, set) in [(Message::ipfix(), 2), (Message::v9(), 0)] {
+        let mut rig = prepared();
+        let before = *rig.statistics();
+        let body = template(256, &[field(2, 4), field(1, 4), field(4, 2)]);
+        let message = message.set(256, GOOD_RECORD).set_that_says(set, 500, body);
+        assert_eq!(rig.take(message.build()), Verdict::PartlyDecoded);
+        assert_eq!(moved(&before, rig.statistics()), [Moved::Damage(Reason::SetLength, 1)]);
+        assert_eq!((rig.kept.flows().len(), rig.statistics().templates.changed), (1, 2));
+    }
+}
+
+#[test]
+fn a_template_of_variable_lengths_only() {
+    let mut rig = prepared();
+    let announced = |message: Message| {
+        message.templates(&[(300, &[varlen(96), varlen(82)])]).set(300, b"\x03dns\x00\x00\x01x\x00\x00")
+    };
+    assert_beside_good_sets(&mut rig, Message::ipfix(), announced, &[]);
+    let names: Vec<_> = rig.kept.flows().iter().map(|flow| flow.application_name.clone()).collect();
+    assert_eq!(
+        names,
+        ["", "dns", "", "", ""],
+        "a record of two empty fields is one, whatever else zeros mean"
+    );
 }
 
 #[test]
@@ -162,14 +213,21 @@ fn a_scope_of_no_octets_is_kept_in_name() {
     assert_eq!(elements, [(true, "SYSTEM", 0), (false, "samplingInterval", 4)]);
 }
 
+/// RFC 7011 3.4.2.2 forbids a scope count of 0, and exporters send it.
 #[test]
 fn options_templates_of_scope_only_or_without_scope() {
-    let mut rig = Rig::new();
-    let scope_only = Message::ipfix().options_template(256, &[field(149, 4)], &[]).set(256, [0, 0, 0, 7]);
-    assert_eq!(rig.take(scope_only.build()), Verdict::Decoded);
-    let no_scope = Message::v9().options_template(257, &[], &[field(34, 4)]).set(257, [0, 0, 0, 7]);
-    assert_eq!(rig.take(no_scope.build()), Verdict::Decoded);
-    assert_eq!(rig.kept.options().len(), 2);
+    for message in [Message::ipfix, Message::v9] {
+        for (scope, options) in [(&[field(1, 4)][..], &[][..]), (&[][..], &[field(34, 4)][..])] {
+            let mut rig = prepared();
+            let options_data =
+                |message: Message| message.options_template(300, scope, options).set(300, [0, 0, 0, 7]);
+            assert_beside_good_sets(&mut rig, message(), options_data, &[]);
+            let elements = &rig.kept.options()[0].elements;
+            assert_eq!((elements.len(), elements[0].scope), (1, options.is_empty()));
+            let rate = rig.kept.flows()[1].sampling_rate;
+            assert_eq!(rate, if options.is_empty() { 0 } else { 7 }, "of data behind it");
+        }
+    }
 }
 
 #[test]
@@ -201,14 +259,15 @@ fn v9_types_from_32768_on_have_no_enterprise() {
     assert_eq!((rig.kept.flows()[0].src_sgt, rig.kept.flows()[0].bytes), (9, 7));
 }
 
+/// Of a template that is known, of one that is not, and of all options templates.
 #[test]
 fn withdrawals_are_counted_and_ignored() {
-    let mut rig = prepared();
-    let unknown_and_known = [1, 44, 0, 0, 1, 0, 0, 0];
-    assert_eq!(rig.take(Message::ipfix().set(2, unknown_and_known).build()), Verdict::Decoded);
-    assert_eq!(rig.take(Message::ipfix().set(3, [0, 3, 0, 0]).build()), Verdict::Decoded);
-    assert_eq!(rig.statistics().templates.withdrawn, 3);
-    assert_eq!(rig.take(Message::ipfix().set(256, GOOD_RECORD).build()), Verdict::Decoded);
+    for (set, body) in [(2, [1, 0, 0, 0]), (2, [1, 44, 0, 0]), (3, [0, 3, 0, 0])] {
+        let mut rig = prepared();
+        let withdrawn = |message: Message| message.set(set, body);
+        assert_beside_good_sets(&mut rig, Message::ipfix(), withdrawn, &[Moved::Withdrawn(1)]);
+        assert_eq!(rig.store.templates(), 2);
+    }
 }
 
 #[test]
@@ -216,9 +275,10 @@ fn source_ports_that_disagree_are_a_conflict_for_others() {
     let mut rig = prepared();
     rig.take_from(exporter(2056), Message::v9().templates(&[(256, &GOOD[..2])]).build());
     let data = Message::v9().set(256, GOOD_RECORD).build();
+    let before = *rig.statistics();
     assert_eq!(rig.take_from(exporter(2057), &data), Verdict::Decoded);
-    let statistics = rig.settled();
-    assert_eq!((statistics.templates.conflicts, statistics.sets.pending), (1, 1));
+    assert_eq!(moved(&before, rig.statistics()), [Moved::Held(1), Moved::Conflicts(1)]);
+    assert_eq!(rig.settled().sets.pending, 1);
     assert_eq!(rig.take(&data), Verdict::Decoded, "a port that announced one has no conflict");
 }
 
@@ -227,9 +287,44 @@ fn data_without_a_template_costs_its_set_where_nothing_may_wait() {
     let pending = PendingLimits { bytes: 0, ..PendingLimits::default() };
     let mut rig = Rig::with_limits(StoreLimits { pending, ..StoreLimits::default() });
     rig.take(Message::v9().templates(&[(256, GOOD)]).build());
-    let message = Message::v9().set(999, [1; 20]).set(256, GOOD_RECORD);
-    assert_eq!(rig.take(message.build()), Verdict::PartlyDecoded);
-    assert_eq!(rig.kept.flows().len(), 1);
-    assert_eq!(rig.statistics().sets.rejected[Reason::NoTemplate], 1);
-    assert_eq!(rig.errors(), ["at byte 24: in set 1: in template 999: no template for this set"]);
+    let counters = [Moved::Damage(Reason::NoTemplate, 1), Moved::Set(Reason::NoTemplate, 1)];
+    assert_beside_good_sets(&mut rig, Message::v9(), |message| message.set(999, [1; 20]), &counters);
+    assert_eq!(rig.errors(), ["at byte 38: in set 2: in template 999: no template for this set"]);
+}
+
+/// Where source ports disagree and where an exporter has restarted there is a template, but nobody knows whether it is the one.
+#[test]
+fn data_whose_template_is_in_doubt_costs_its_set_where_nothing_may_wait() {
+    let pending = PendingLimits { bytes: 0, ..PendingLimits::default() };
+    let mut rig = Rig::with_limits(StoreLimits { pending, ..StoreLimits::default() });
+    rig.take_from(exporter(1), Message::v9().templates(&[(256, GOOD)]).build());
+    rig.take_from(exporter(2), Message::v9().templates(&[(256, &GOOD[..2])]).build());
+    let before = *rig.statistics();
+    let verdict = rig.take_from(exporter(3), Message::v9().set(256, GOOD_RECORD).build());
+    let doubtful = |reason| [Moved::Damage(reason, 1), Moved::Set(reason, 1)];
+    let conflict = doubtful(Reason::TemplateConflict).into_iter().chain([Moved::Conflicts(1)]);
+    assert_eq!((verdict, moved(&before, rig.statistics())), (Verdict::PartlyDecoded, conflict.collect()));
+    let before = *rig.statistics();
+    let restarted = Message::v9().uptime(1000).export_time(crate::wire::EXPORT_TIME + 600).sequence(0);
+    let verdict = rig.take_from(exporter(1), restarted.set(256, GOOD_RECORD).build());
+    let suspect = doubtful(Reason::TemplateSuspect).to_vec();
+    assert_eq!((verdict, moved(&before, rig.statistics())), (Verdict::PartlyDecoded, suspect));
+}
+
+#[test]
+fn data_without_a_template_waits_and_costs_nothing_else() {
+    let mut rig = prepared();
+    let unknown = |message: Message| message.set(999, [1; 20]);
+    assert_beside_good_sets(&mut rig, Message::v9(), unknown, &[Moved::Held(1)]);
+    assert_beside_good_sets(&mut rig, Message::ipfix(), unknown, &[Moved::Held(1)]);
+}
+
+#[test]
+fn templates_beyond_their_number_are_refused_and_known_ones_are_kept() {
+    let mut rig = Rig::with_limits(StoreLimits { templates_per_scope: 3, ..StoreLimits::default() });
+    rig.take(Message::ipfix().templates(&[(256, GOOD)]).build());
+    let many = |message: Message| message.templates(&[(300, GOOD), (301, GOOD), (302, GOOD), (303, GOOD)]);
+    let counters = [Moved::Damage(Reason::TemplateLimit, 2)];
+    assert_beside_good_sets(&mut rig, Message::ipfix(), many, &counters);
+    assert_eq!(rig.store.templates(), 3);
 }

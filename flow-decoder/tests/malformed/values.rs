@@ -1,5 +1,6 @@
 //! Rows 7 and 8: variable lengths and odd values.
 
+use catchment_proto::flow::v1::FlowRecord;
 use flow_decoder::{Reason, Verdict};
 
 use crate::damage;
@@ -42,6 +43,37 @@ fn a_length_beyond_the_set_keeps_the_records_before() {
                 ["at byte 41: in set 2: in template 256: in record 2: record goes beyond its set"]
             );
         }
+    }
+}
+
+#[test]
+fn a_length_as_the_last_octet_of_its_set() {
+    for (tail, names, verdict) in [
+        (&[0][..], vec!["dns", ""], Verdict::Decoded),
+        (&[1], vec!["dns"], Verdict::PartlyDecoded),
+        (&[255], vec!["dns"], Verdict::PartlyDecoded),
+    ] {
+        let (rig, got) = ipfix(&[varlen(96)], [b"\x03dns", tail].concat());
+        let got_names: Vec<_> = rig.kept.flows().iter().map(|flow| flow.application_name.clone()).collect();
+        assert_eq!((got, got_names.iter().map(String::as_str).collect()), (verdict, names), "{tail:?}");
+        let counted = u64::from(verdict != Verdict::Decoded);
+        assert_eq!(rig.statistics().malformed.total(), counted);
+        assert_eq!(rig.statistics().sets.rejected[Reason::RecordTruncated], counted);
+    }
+}
+
+/// Reduced and extended sizes (RFC 7011 6.2) of elements that are one to four octets by the book.
+#[test]
+fn integers_of_any_element_may_have_one_to_eight_octets() {
+    let read = |flow: &FlowRecord| {
+        [flow.src_port, flow.dst_port, flow.proto, flow.ip_tos, flow.tcp_flags, flow.src_as, flow.src_net]
+    };
+    for length in 1..=8 {
+        let fields = [7, 11, 4, 5, 6, 16, 9].map(|id| field(id, length));
+        let values = (1..=7).flat_map(|value: u64| value.to_be_bytes()[8 - usize::from(length)..].to_vec());
+        let (rig, verdict) = ipfix(&fields, values.collect::<Vec<u8>>());
+        assert_eq!((verdict, damage(&rig)), (Verdict::Decoded, vec![]));
+        assert_eq!(read(&rig.kept.flows()[0]), [1, 2, 3, 4, 5, 6, 7], "{length} octets");
     }
 }
 

@@ -164,6 +164,65 @@ fn unknown_samples_of_any_enterprise() {
     }
 }
 
+/// Also of the enterprise that has most of them.
+#[test]
+fn records_of_unknown_enterprises_and_formats_cost_nothing() {
+    let unknown = [0, 999, 4095, 4413 << 12 | 1, 0xffff_ffff].map(|format| block(format, &[0xff; 12]));
+    let records = [&unknown[..], &[raw_header()], &unknown].concat();
+    let outcome = decode(&datagram_of(&[flow_sample(&records), good()]));
+    outcome.assert_whole();
+    assert_eq!(outcome.flows[0], outcome.flows[1]);
+}
+
+#[test]
+fn records_longer_than_their_structure_cost_nothing() {
+    let longer = |format, values: &[u32]| block(format, &[words(values), vec![0xee; 8]].concat());
+    let records = [longer(1001, &[1, 2, 3, 4]), longer(1002, &[1, 9, 24, 16]), raw_header()];
+    let outcome = decode(&datagram_of(&[flow_sample(&records), good()]));
+    outcome.assert_whole();
+    let flow = &outcome.flows[0];
+    assert_eq!((flow.src_vlan, flow.dst_net, flow.dst_port), (1, 16, 53));
+}
+
+#[test]
+fn sampling_rates_of_zero_and_all_ones_are_kept_as_sent() {
+    for rate in [0, u32::MAX] {
+        let mut body = flow_body(&[raw_header()]);
+        body[8..12].copy_from_slice(&words(&[rate]));
+        let outcome = decode(&datagram_of(&[block(1, &body), good()]));
+        outcome.assert_whole();
+        assert_eq!(outcome.flows[0].sampling_rate, u64::from(rate));
+    }
+}
+
+/// What kills dissectors of packets is cut by design here: nothing is counted, and all else of the sample is kept.
+#[test]
+fn sampled_packets_without_an_end() {
+    let mpls = [&frame()[..12], &[0x88, 0x47], &[0, 1, 0, 64].repeat(30)[..]].concat();
+    let tags = [&frame()[..12], &[0x81, 0, 0, 1].repeat(30)[..]].concat();
+    let mut extensions = [&frame()[..12], &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 0, 0, 9], &[0x20; 32]].concat();
+    extensions.extend([0; 80]);
+    let mut short_header = frame();
+    short_header[14] = 0x44;
+    let mut short_total = frame();
+    short_total[17] = 10;
+    for (name, packet) in [
+        ("labels", mpls),
+        ("tags", tags),
+        ("extension headers", extensions),
+        ("header length below 5", short_header),
+        ("total length below the header", short_total),
+    ] {
+        let header = block(1, &[words(&[1, 1500, 4]), opaque(&packet)].concat());
+        let sample = flow_sample(&[header, block(1001, &words(&[10, 0, 20, 0]))]);
+        let outcome = decode(&datagram_of(&[good(), sample, good()]));
+        outcome.assert_whole();
+        let flow = &outcome.flows[1];
+        assert_eq!((flow.src_mac, flow.src_vlan, flow.bytes), (0x0200_0000_0002, 10, 1500), "{name}");
+        assert_eq!((flow.dst_port, outcome.flows.len()), (0, 3), "{name}");
+    }
+}
+
 #[test]
 fn samples_shorter_than_their_header() {
     for (format, len) in [(1, 31), (2, 11), (3, 43), (4, 15), (5, 31), (1, 0)] {
