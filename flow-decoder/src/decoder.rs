@@ -190,6 +190,7 @@ impl Decoder {
             let key = context.sequence_key(header.version, header.domain);
             context.sequences.complete(key, header.sequence, records);
         }
+        session.rest();
         (!decoded).then_some(held)
     }
 
@@ -243,6 +244,7 @@ impl Decoder {
                 let key = context.sequence_key(header.version, header.domain);
                 context.sequences.note(key, header.sequence, Covers::Known(1));
                 message.decode_sets(&mut context, &mut self.workspace, session, cursor);
+                session.rest();
             }
             Protocol::Ipfix => {
                 let (header, length, clock) = ipfix::header(&mut cursor).map_err(short)?;
@@ -254,6 +256,7 @@ impl Decoder {
                 message.stamp = session.observe(&self.store, &header, &clock, stamp);
                 let before = Numbers::of(context.statistics);
                 message.decode_sets(&mut context, &mut self.workspace, session, sets);
+                session.rest();
                 let key = context.sequence_key(header.version, header.domain);
                 let covers = before.covered(context.statistics);
                 context.sequences.note(key, header.sequence, covers);

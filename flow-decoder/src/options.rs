@@ -14,8 +14,8 @@ use crate::sink::WireRecord;
 /// Selectors kept for one domain; beyond it new ones are ignored.
 const MAX_SELECTORS: usize = 1024;
 
-/// What options state takes in memory where there is any, and a selector of it, in a table that may be half empty.
-const OCTETS: usize = 160;
+/// What options state takes in memory where there is any, with tables of few, and a selector of it, in a table that may be half empty.
+const OCTETS: usize = 500;
 const SELECTOR_OCTETS: usize = 60;
 
 /// A value and when it was learnt.

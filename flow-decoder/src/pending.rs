@@ -25,7 +25,7 @@ use crate::exporter_store::{ScopeKey, lock};
 use crate::held_message::HeldMessage;
 
 /// What a held set takes beside its octets: its entry, its places in the indices, what the allocator adds.
-const OVERHEAD: usize = 320;
+const OVERHEAD: usize = 640;
 
 /// Bounds of what waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -390,14 +390,14 @@ mod tests {
     }
 
     fn wake(pending: &Pending, exporter: u32, template: u16) {
-        pending.wake(&set(exporter, template, 0, 400).scope, template);
+        pending.wake(&set(exporter, template, 0, 800).scope, template);
     }
 
     #[test]
     fn what_waits_comes_back_oldest_first_and_only_once() {
         let pending = Pending::new(LIMITS);
         for (template, received) in [(256, 1), (257, 2), (256, 3), (300, 4)] {
-            pending.hold(set(1, template, received, 400));
+            pending.hold(set(1, template, received, 800));
         }
         assert!(!pending.has_ready());
         wake(&pending, 1, 257);
@@ -406,7 +406,7 @@ mod tests {
         assert!(pending.has_ready());
         assert_eq!(take_all(&pending), [1, 2, 3]);
         assert!(!pending.has_ready() && !pending.is_empty());
-        assert_eq!(pending.of_exporter(ZoneId(0), Ipv4Addr::from(1).into()), (1, 400));
+        assert_eq!(pending.of_exporter(ZoneId(0), Ipv4Addr::from(1).into()), (1, 800));
         wake(&pending, 1, 300);
         assert_eq!(take_all(&pending), [4]);
         assert!(pending.is_empty());
@@ -417,7 +417,7 @@ mod tests {
     fn what_cannot_be_used_waits_on() {
         let pending = Pending::new(LIMITS);
         for received in 1..5 {
-            pending.hold(set(1, 256, received, 400));
+            pending.hold(set(1, 256, received, 800));
         }
         wake(&pending, 1, 256);
         let even = |_: &ScopeKey| |set: &HeldSet| set.received_ns.is_multiple_of(2);
@@ -462,7 +462,7 @@ mod tests {
     fn what_is_too_old_expires_with_the_clock_or_with_what_comes() {
         let pending = Pending::new(LIMITS);
         for received in [100, 150, 250] {
-            pending.hold(set(1, 256, received, 400));
+            pending.hold(set(1, 256, received, 800));
         }
         assert_eq!(pending.counts().expired, 2);
         pending.expire(349);
@@ -470,7 +470,7 @@ mod tests {
         pending.expire(350);
         assert_eq!((pending.counts().expired, pending.is_empty()), (3, true));
         let for_ever = Pending::new(PendingLimits { age_ns: None, ..LIMITS });
-        for_ever.hold(set(1, 256, 0, 400));
+        for_ever.hold(set(1, 256, 0, 800));
         for_ever.expire(u64::MAX);
         assert_eq!(for_ever.counts().expired, 0);
     }

@@ -45,8 +45,10 @@ pub(crate) struct Session {
     scope: Option<Arc<Scope>>,
     /// Which state of the scope was looked at last.
     version: u64,
-    /// What options data has said in it.
+    /// What options data has said in it, while a message is decoded: nothing where the session rests.
     options: Arc<OptionsState>,
+    /// Whether there is more than that.
+    rests: bool,
     /// Plans looked up in it, by template id, so that a data set costs no hashing.
     resolved: Vec<Known>,
     /// How the exporter's records are made, as of this turn of the settings; 0: not looked up yet.
@@ -81,6 +83,7 @@ impl Session {
             scope: None,
             version: 0,
             options: OptionsState::nothing(),
+            rests: false,
             resolved: Vec::new(),
             treatment: Treatment::default(),
             turn: 0,
@@ -211,16 +214,29 @@ impl Session {
 
     /// Takes over the scope's latest state.
     pub(crate) fn follow(&mut self) {
-        if let Some(scope) = &self.scope
-            && scope.version() != self.version
-        {
-            self.look();
+        match &self.scope {
+            Some(scope) if scope.version() != self.version => self.look(),
+            Some(scope) if self.rests => {
+                self.options = scope.state().options.clone();
+                self.rests = false;
+            }
+            _ => {}
+        }
+    }
+
+    /// The message is decoded: what options data has said is the store's to keep, and may be forgotten or replaced there.
+    #[inline]
+    pub(crate) fn rest(&mut self) {
+        if self.options.octets() > 0 {
+            self.options = OptionsState::nothing();
+            self.rests = true;
         }
     }
 
     /// Looks at the scope anew.
     fn look(&mut self) {
         self.resolved.clear();
+        self.rests = false;
         match &self.scope {
             Some(scope) => {
                 // The version first: at worst the same state is looked at again.

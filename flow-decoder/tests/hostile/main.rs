@@ -38,7 +38,7 @@ const SPAN: u64 = 600 * SECOND;
 /// Decoders of the one store, as a node has workers.
 const WORKERS: usize = 2;
 /// What a decoder may take for itself: 14,336 sessions and 16 MiB of their plans, 16,384 sequence spaces and 12 MiB of their ranges.
-const PER_WORKER: usize = 48 * MIB;
+const PER_WORKER: usize = 40 * MIB;
 /// What the bounds are allowed to be off by: counted is what the allocator takes for most things, but not for all.
 const INEXACT_PERCENT: usize = 10;
 /// Templates that nodes are asked for in a second, at most, whatever comes.
