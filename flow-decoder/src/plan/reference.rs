@@ -2,6 +2,9 @@
 //!
 //! After a change to a table, `UPDATE_DOCS=1 cargo test -p flow-decoder --lib reference` writes the page anew.
 
+mod flow_records;
+mod wrong;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
@@ -10,7 +13,6 @@ use std::path::{Path, PathBuf};
 use super::mapping::{FIRST, MPLS_LABELS, Mapping, OBSERVED, SECOND, STAND_INS};
 use super::step::Op;
 use crate::elements;
-use crate::error::Reason;
 use crate::protobuf::Tag;
 use crate::record::flow;
 use crate::record_field::registered;
@@ -99,15 +101,15 @@ fn page() -> String {
         }
     }
     page.push_str(BESIDE);
+    page.push_str(&flow_records::table());
+    page.push_str(COUNTERS);
     for (data_format, field) in crate::sflow::typed_counters() {
         let (enterprise, format) = (data_format >> 12, data_format & 0xfff);
         let name = elements::sflow_counter_record(enterprise, format).unwrap_or_default();
         let _ = writeln!(page, "| {enterprise}:{format} | {name} | {field} |");
     }
     page.push_str(MALFORMED);
-    for reason in Reason::ALL {
-        let _ = writeln!(page, "| `{}` | {} |", reason.label(), reason.text());
-    }
+    page.push_str(&wrong::tables());
     page
 }
 
@@ -173,17 +175,10 @@ Beside single elements:
 
 ## sFlow
 
-| record | fields |
-|---|---|
-| 0:1 sampled header | Ethernet, 802.1Q and 802.1ad, PPP, MPLS, IPv4, IPv6 with extension headers, TCP, UDP, SCTP, DCCP, ICMP; behind GRE, IP in IP, VXLAN, Geneve and GTP-U the `inner_` fields; `layer_stack` |
-| 0:2, 0:3, 0:4 | what the header does not say |
-| 0:1001 switch, 0:1012 stripped tags | `src_vlan`, `dst_vlan`, `src_priority`, `dst_priority`, `vlan_stack` |
-| 0:1002 router, 0:1003 gateway | `next_hop`, `src_net`, `dst_net`, `bgp_next_hop`, `as_path`, `bgp_communities`, `bgp_local_pref`, AS numbers |
-| 0:1004 user | `src_user`, `dst_user` |
-| 0:1006 MPLS | `mpls_label`, `mpls_ttl`, `mpls_out_label`, `next_hop` |
-| 0:1007, 0:1020 NAT | `post_nat_` fields |
-| 0:1029, 0:1030 VNI | `tunnel_id`, where the header has no tunnel |
-| 0:1036 to 0:1041 | `egress_queue`, `acl_`, `forwarding_function`, `transit_delay_ns`, `queue_depth` |
+";
+
+const COUNTERS: &str = "
+0:2 to 0:4 fill what no sampled header fills, 0:1029 and 0:1030 where the header has no tunnel; of two records of a kind the first counts.
 
 Counter structures with a message of their own in `SflowCounters`; all others are kept as they came, in `structures`:
 
@@ -196,34 +191,7 @@ const MALFORMED: &str = "
 
 Damage costs the smallest part that it is in: a record, a set, a sample. Everything else in the datagram is decoded. Each occurrence is
 counted by its reason in `catchment_malformed_total{reason}`; a datagram with damage is `partly_decoded`, one of which nothing could
-be used is `rejected`. `ingest-node decode` prints each with the byte it is at and the set, template and record it is in.
+be used is `rejected`, and a data set that is given up is counted in `catchment_sets_rejected_total{reason}` as well. `ingest-node decode`
+prints each with the byte it is at and the set, template and record it is in.
 
-| input | what is kept | what is counted |
-|---|---|---|
-| shorter than its header; version unknown; cut by the receive buffer | nothing | `short_header`, `unknown_version`, `truncated` |
-| header length or count that does not fit (v5, IPFIX); v9's count is not looked at | the records and sets that are there | `header_length` |
-| set length below 4 or beyond the message | sets before it; the whole records of a data set that is cut | `set_length` |
-| reserved set id | all other sets | `reserved_set` |
-| template: id below 256, cut, no octets, too many fields, impossible scope | the template of that id known before | `template_id`, `template_truncated`, `template_empty`, `template_too_long`, `template_scope` |
-| withdrawal over UDP | the template (RFC 7011 8.4) | as withdrawn |
-| data whose template is not known | the set waits for it, in bounds | `no_template` where nothing may wait |
-| data after the exporter restarted | the set waits until its template is announced again | `template_suspect` |
-| source ports that disagree on a template | the set of another port waits | `template_conflict` |
-| a record beyond its set; a variable length beyond it | the records before it | `record_truncated` |
-| padding: zeros behind records, templates and sets | everything | nothing |
-| values of an unusual length: integers of 1 to 8 octets, wider counters | the number; what does not fit 64 bits is the greatest | nothing |
-| addresses that are not 4 or 16 octets; text that is not UTF-8 | the record without the address; the text with U+FFFD | nothing |
-| structured data: cut, no element length, nested more than eight deep | the record, and members before the damage | `list_damaged` |
-| structured data of an unknown template | the record, and other members | `list_template` |
-| too many templates, of an exporter or in all | those that go on; the least proven leave first | `template_limit` |
-| sampling that makes no sense (0, population below size) | the record without a rate | nothing |
-| times that wrap, lie in the future or before 1970 | the nearest time that can be; 0 where there is none | nothing |
-| sFlow: agent address of no type | nothing | `agent_address` |
-| sFlow: sample beyond the datagram, or shorter than its records | the records that are there | `sample_length`, `sample_malformed` |
-| sFlow: damaged record; counts of all ones | the other records, and of a header what is there | `sample_record` |
-| sFlow: unknown sample | all other samples | `unknown_sample` |
-| sampled headers: cut, endless stacks, odd lengths, nested tunnels | the layers up to there | nothing: samples are cut by design |
-
-| reason | meaning |
-|---|---|
 ";
