@@ -88,3 +88,33 @@ fn an_exporter_of_many_domains_takes_its_memory_from_itself() {
         assert_eq!(rig.kept.flows().len(), 1, "{source} is remembered");
     }
 }
+
+/// Spoofed addresses that come again and again, with data, look like exporters that go on: until there is so little room for
+/// newcomers that none of them is remembered for long enough. What is not promised: that nobody leaves who is silent for longer
+/// than a patient flood of few new addresses takes to fill the memory.
+#[test]
+fn spoofed_addresses_that_go_on_push_out_themselves() {
+    let mut rig = small_store();
+    let layout = [field(1, 4), field(2, 4)];
+    let record = [0, 0, 0, 9, 0, 0, 0, 1];
+    let announced = Message::v9().templates(&[(256, &layout)]).set(256, record).build();
+    let data = Message::v9().set(256, record).build();
+    let [often, silent]: [SocketAddr; 2] = [1, 2].map(|at| (Ipv4Addr::new(192, 0, 2, at), 2055).into());
+    for source in [often, silent] {
+        take_at(&mut rig, 0, source, &announced);
+        take_at(&mut rig, 11, source, &data);
+    }
+    for seconds in 12..200 {
+        // Few enough that most come again before they are forgotten, and more than there is memory for.
+        for number in 0..1000 {
+            let mixed = (seconds as u32 * 1000 + number).wrapping_mul(2_654_435_761) >> 8;
+            let spoofed = 0x0a00_0000 + mixed % 12_000;
+            take_at(&mut rig, seconds, (Ipv4Addr::from(spoofed), 2055).into(), &announced);
+        }
+        take_at(&mut rig, seconds, often, &data);
+        assert_eq!(rig.kept.flows().len(), 1, "after {seconds} s");
+    }
+    assert!(rig.store.scopes_evicted() > 1000, "{}", rig.store.scopes_evicted());
+    assert_eq!(take_at(&mut rig, 201, silent, &data), Verdict::Decoded);
+    assert_eq!(rig.kept.flows().len(), 1, "who was silent for three minutes");
+}

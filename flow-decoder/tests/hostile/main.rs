@@ -146,6 +146,14 @@ fn cpu_time() -> Duration {
     Duration::from_nanos(schedstat.split(' ').next().and_then(|ns| ns.parse().ok()).expect("a number"))
 }
 
+/// The most memory of this process that was resident: what holes between allocations cost is in it.
+fn resident() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux says how large a process is");
+    let line =
+        status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the most that was resident");
+    line.trim().to_owned()
+}
+
 /// Lets so many datagrams of chaos come, and those of exporters that behave in between.
 fn run(datagrams: u64, limits: StoreLimits) {
     let mut node = Node::new(limits);
@@ -171,11 +179,12 @@ fn run(datagrams: u64, limits: StoreLimits) {
     let took = cpu_time() - began;
     let peak = (counting::peak() - before) as usize;
     println!(
-        "\nfigure: {datagrams} datagrams, {} octets each, {} s of CPU; {} records of those who behave; {}",
+        "\nfigure: {datagrams} datagrams, {} octets each, {} s of CPU; {} records of those who behave; {}; {} resident",
         chaos.octets / datagrams,
         took.as_secs(),
         victims.records,
         node.figures(peak),
+        resident(),
     );
     assert!(peak <= node.bound(), "{peak} octets, not {}", node.bound());
     assert!(node.wanted <= WANTED_A_SECOND, "{}", node.wanted);
