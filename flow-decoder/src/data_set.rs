@@ -5,7 +5,7 @@ use crate::datagram::Context;
 use crate::elements;
 use crate::error::{Malformed, Path, Reason};
 use crate::options::Meaning;
-use crate::plan::{Located, Plan, Scene};
+use crate::plan::{Located, Plan, Reverse, Scene};
 use crate::protobuf::{RecordWriter, Tag};
 use crate::sink::{Sink, Stream, WireRecord};
 use crate::structured;
@@ -59,9 +59,32 @@ pub(crate) struct Records<'a> {
     pub(crate) header: MessageHeader,
     /// Where the set is, for errors.
     pub(crate) path: Path,
+    /// Where both directions of a record become records: the one that is decoded.
+    pub(crate) pass: Option<Pass<'a>>,
 }
 
-impl Records<'_> {
+/// A set of biflows is decoded twice, each time by the plan of one direction.
+#[derive(Clone, Copy)]
+pub(crate) struct Pass<'a> {
+    reverse: &'a Reverse,
+    is_second: bool,
+}
+
+impl<'a> Pass<'a> {
+    /// The first pass, where there are to be two.
+    pub(crate) fn first(plan: &'a Plan) -> Option<Self> {
+        plan.reverse().map(|reverse| Self { reverse, is_second: false })
+    }
+}
+
+impl<'a> Records<'a> {
+    /// The reverse direction of the same records.
+    pub(crate) fn second(&self, first: Pass<'a>) -> Self {
+        let Self { scene, set, header, path, .. } = *self;
+        let pass = Some(Pass { is_second: true, ..first });
+        Self { plan: first.reverse.plan(), scene, set, header, path, pass }
+    }
+
     /// Decodes all records of `body`; what is left and too short for a record is padding. Where no record fits, or one goes
     /// beyond the set, the error says so; the records before it are decoded.
     pub(crate) fn decode<S: Sink>(
@@ -75,7 +98,8 @@ impl Records<'_> {
         let end = body.offset() + body.remaining();
         let mut at = body.offset();
         let mut count = 0;
-        let has_lists = self.plan.has_lists();
+        let (pass, is_second) = (self.pass, self.pass.is_some_and(|pass| pass.is_second));
+        let has_lists = self.plan.has_lists() && !is_second;
         while end - at >= template.min_record_len() {
             let next = if template.is_variable() {
                 if !located.locate(template, self.scene.payload, at, end) {
@@ -94,6 +118,7 @@ impl Records<'_> {
                 self.check_lists(context, &self.wire_record(at, next), at, count);
             }
             match template.kind() {
+                TemplateKind::Data if pass.is_some_and(|pass| !self.had_packets(pass, located, at)) => {}
                 TemplateKind::Data => self.flow_record(context, located, at),
                 TemplateKind::Options => {
                     let record = self.wire_record(at, next);
@@ -101,7 +126,7 @@ impl Records<'_> {
                     self.options_record(context, &record);
                 }
             }
-            if S::OBSERVES {
+            if S::OBSERVES && !is_second {
                 context.sink.observe_record(&self.wire_record(at, next));
             }
             at = next;
@@ -124,6 +149,13 @@ impl Records<'_> {
         }
         let len = writer.finish();
         context.sink.written(Stream::Flow, len);
+    }
+
+    /// Whether the direction that this pass is for had packets.
+    #[cold]
+    fn had_packets(&self, pass: Pass<'_>, located: &Located, at: usize) -> bool {
+        let directions = self.plan.directions(pass.reverse, &self.scene, located, at);
+        if pass.is_second { directions.reverse } else { directions.forward }
     }
 
     /// Counts what is wrong with structured data; the record is decoded without it.

@@ -15,7 +15,7 @@ use crate::decoder::Decoder;
 use crate::elements::{self, Rendered};
 use crate::error::Malformed;
 use crate::exporter_store::{ExporterStore, StoreLimits};
-use crate::overrides::Overrides;
+use crate::overrides::{Otherwise, Overrides};
 use crate::pending::PendingLimits;
 use crate::protobuf::{Delimiting, RecordBuffer};
 use crate::sink::{Sink, Stream, WireRecord, WireSample};
@@ -88,8 +88,10 @@ impl Run {
             ..StoreLimits::default()
         };
         let store = Arc::new(ExporterStore::new(limits));
-        let keep =
-            DecoderOptions { overrides: Arc::new(Overrides::new([], true)), ..DecoderOptions::default() };
+        let keep = DecoderOptions {
+            overrides: Arc::new(Overrides::new([], Otherwise { keep_unknown: true, split_biflows: true })),
+            ..DecoderOptions::default()
+        };
         let keeping = Decoder::new(Arc::new(ExporterStore::new(limits)), keep);
         let decoder = Decoder::new(store.clone(), DecoderOptions::default());
         Self { store, decoder, keeping, output: Output::new() }

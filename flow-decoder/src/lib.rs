@@ -67,7 +67,7 @@ pub use exporter_store::{ExporterStore, ScopeKey, StoreLimits};
 pub use listing::{ExporterView, Heard, ScopeView, TemplateView};
 pub use options::{Learnt, SharedOptions};
 pub use order::Order;
-pub use overrides::{Destination, FieldRule, Override, Overrides, Sampling};
+pub use overrides::{Destination, FieldRule, Otherwise, Override, Overrides, Sampling};
 pub use pending::{PendingCounts, PendingLimits};
 pub use plan::Plan;
 pub use protobuf::{Delimiting, RecordBuffer};

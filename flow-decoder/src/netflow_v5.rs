@@ -181,6 +181,6 @@ pub(crate) fn decode<S: Sink>(
         has_names: false,
         templates: InnerTemplates::none(),
     };
-    let records = Records { plan, scene, set: None, header: message, path: Path::default() };
+    let records = Records { plan, scene, set: None, header: message, path: Path::default(), pass: None };
     records.decode(context, located, body, |_| {}).map_err(|(error, path)| error.within(path))
 }

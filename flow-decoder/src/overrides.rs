@@ -36,6 +36,17 @@ pub struct Override {
     pub fields: Vec<FieldRule>,
     /// Whether elements without a field are kept among the extra elements.
     pub keep_unknown: bool,
+    /// Whether records of two directions become two.
+    pub split_biflows: bool,
+}
+
+/// What is said of exporters that no override is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Otherwise {
+    /// Whether elements without a field are kept among the extra elements.
+    pub keep_unknown: bool,
+    /// Whether records of two directions become two.
+    pub split_biflows: bool,
 }
 
 /// The sampling rate that records show.
@@ -112,6 +123,8 @@ pub(crate) struct Rules {
 pub(crate) struct How {
     pub(crate) fields: Vec<FieldRule>,
     pub(crate) keep_unknown: bool,
+    /// Whether records of two directions become two.
+    pub(crate) split_biflows: bool,
     /// Whether records say nothing of their sampling rate, whatever elements they have.
     pub(crate) sampling_is_fixed: bool,
 }
@@ -169,13 +182,13 @@ struct Network {
 }
 
 impl Overrides {
-    /// What `overrides` say, and of those whom none is about: whether their unknown elements are kept. Of two about one
-    /// network the later counts.
-    pub fn new(overrides: impl IntoIterator<Item = Override>, keep_unknown: bool) -> Self {
+    /// What `overrides` say, and `otherwise` of those whom none is about. Of two about one network the later counts.
+    pub fn new(overrides: impl IntoIterator<Item = Override>, otherwise: Otherwise) -> Self {
         let mut known: Vec<Arc<Rules>> = Vec::new();
-        let mut treatment = |sampling: Sampling, fields: Vec<FieldRule>, keep_unknown: bool| {
+        let mut treatment = |sampling: Sampling, fields: Vec<FieldRule>, of_all: Otherwise| {
+            let Otherwise { keep_unknown, split_biflows } = of_all;
             let sampling_is_fixed = matches!(sampling, Sampling::Fixed(_));
-            let made = How { fields, keep_unknown, sampling_is_fixed };
+            let made = How { fields, keep_unknown, split_biflows, sampling_is_fixed };
             if made == How::default() {
                 return Treatment { sampling, rules: None };
             }
@@ -186,15 +199,16 @@ impl Overrides {
             });
             Treatment { sampling, rules: Some(rules) }
         };
-        let otherwise = treatment(Sampling::AsSaid, Vec::new(), keep_unknown);
-        let mut all = Self { otherwise, ..Self::default() };
-        for Override { zone, address, length, sampling, fields, keep_unknown } in overrides {
+        let mut all =
+            Self { otherwise: treatment(Sampling::AsSaid, Vec::new(), otherwise), ..Self::default() };
+        for Override { zone, address, length, sampling, fields, keep_unknown, split_biflows } in overrides {
+            let said = Otherwise { keep_unknown, split_biflows };
             let network = Network { zone, address: masked(address, length), length };
             let lengths = &mut all.lengths[usize::from(address.is_ipv6())];
             if let Err(at) = lengths.binary_search_by(|other| length.cmp(other)) {
                 lengths.insert(at, length);
             }
-            all.by_network.insert(network, treatment(sampling, fields, keep_unknown));
+            all.by_network.insert(network, treatment(sampling, fields, said));
         }
         all
     }
@@ -242,6 +256,7 @@ mod tests {
             sampling: NonZeroU32::new(rate).map_or(Sampling::AsSaid, Sampling::Fixed),
             fields: Vec::new(),
             keep_unknown: false,
+            split_biflows: false,
         }
     }
 
@@ -260,7 +275,7 @@ mod tests {
                 network(None, "10.1.2.3", 32, 5),
                 network(None, "2001:db8::", 32, 6),
             ],
-            false,
+            Otherwise::default(),
         );
         let rates = |zone| {
             ["192.0.2.1", "10.9.9.9", "10.1.9.9", "10.1.2.3", "2001:db8::1", "2001:db9::1"]
@@ -282,7 +297,7 @@ mod tests {
     #[test]
     fn equal_rules_are_one_and_the_plans_of_templates_that_are_gone_go() {
         let keep = |address| Override { keep_unknown: true, ..network(None, address, 32, 0) };
-        let overrides = Overrides::new([keep("192.0.2.1"), keep("192.0.2.2")], false);
+        let overrides = Overrides::new([keep("192.0.2.1"), keep("192.0.2.2")], Otherwise::default());
         let of = |exporter: &str| overrides.of(ZoneId(0), exporter.parse().unwrap()).rules.clone();
         let (a, b) = (of("192.0.2.1").unwrap(), of("192.0.2.2").unwrap());
         assert!(Arc::ptr_eq(&a, &b) && of("192.0.2.3").is_none());
@@ -309,7 +324,7 @@ mod tests {
                 ..network(*zone, "0.0.0.0", *length, rate)
             });
             let all: Vec<_> = all.collect();
-            let overrides = Overrides::new(all.clone(), false);
+            let overrides = Overrides::new(all.clone(), Otherwise::default());
             let contains = |each: &&Override| {
                 masked(each.address, each.length) == masked(address(exporter), each.length)
                     && each.zone.is_none_or(|of| of == ZoneId(zone))

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use crate::clock::Clock;
 use crate::cursor::Cursor;
-use crate::data_set::{MessageHeader, Records};
+use crate::data_set::{MessageHeader, Pass, Records};
 use crate::datagram::{Context, NamesInRecords};
 use crate::error::{Malformed, Path, Reason};
 use crate::exporter_store::{ExporterStore, Learned};
@@ -329,10 +329,16 @@ impl Message<'_> {
         let has_names = options.has_names();
         let scene =
             Scene { payload: context.datagram.payload, clock: &clock, options, shared, has_names, templates };
-        let records = Records { plan, scene, set: Some(set.id), header: self.header, path };
+        let pass = Pass::first(plan);
+        let records = Records { plan, scene, set: Some(set.id), header: self.header, path, pass };
         let mut news = None;
         let learn = |meaning: &Meaning<'_>| session.note(&mut news, meaning, &self.stamp);
-        match (records.decode(context, &mut workspace.located, set.body, learn), set.cut) {
+        let decoded = records.decode(context, &mut workspace.located, set.body, learn);
+        if let Some(pass) = pass {
+            // What is wrong with the set has been said.
+            let _ = records.second(pass).decode(context, &mut workspace.located, set.body, |_| {});
+        }
+        match (decoded, set.cut) {
             (_, Some(error)) => context.set_rejected(error, path),
             (Ok(()), None) => {
                 context.statistics.sets.decoded += 1;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use catchment_proto::json::ToJson as _;
 use flow_decoder::{
-    DecoderOptions, Destination, FieldRule, Override, Overrides, RecordField, Sampling, Verdict,
+    DecoderOptions, Destination, FieldRule, Otherwise, Override, Overrides, RecordField, Sampling, Verdict,
 };
 use rig::{Rig, exporter};
 use wire::{Field, Message, field, put16, put32, v5, v5_record, vendor};
@@ -31,8 +31,12 @@ fn known(sampling: Sampling, fields: &[FieldRule]) -> DecoderOptions {
         sampling,
         fields: fields.to_vec(),
         keep_unknown: false,
+        split_biflows: false,
     };
-    DecoderOptions { overrides: Arc::new(Overrides::new([known], false)), ..DecoderOptions::default() }
+    DecoderOptions {
+        overrides: Arc::new(Overrides::new([known], Otherwise::default())),
+        ..DecoderOptions::default()
+    }
 }
 
 /// Octets and one element of four octets.
@@ -157,7 +161,7 @@ fn a_default_gives_way_to_what_options_data_says() {
 #[test]
 fn unknown_elements_are_kept_with_names_and_text_and_padding_is_not() {
     let mut rig = Rig::new();
-    let overrides = Arc::new(Overrides::new([], true));
+    let overrides = Arc::new(Overrides::new([], Otherwise { keep_unknown: true, split_biflows: false }));
     rig.decoder.set_options(DecoderOptions { overrides, ..DecoderOptions::default() });
     let fields = [field(1, 4), field(210, 2), field(412, 4), vendor(35632, 9, 2), field(8, 4), field(8, 4)];
     rig.take(Message::ipfix().templates(&[(256, &fields)]).build());

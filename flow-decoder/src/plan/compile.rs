@@ -4,12 +4,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::beside::Beside;
+use super::biflow::Reverse;
 use super::extra::ExtraStep;
 use super::fixed::FixedStep;
 use super::mapping::{FIRST, MPLS_LABELS, Mapping, SECOND, STAND_INS};
 use super::named::NamedStep;
 use super::step::{Op, Step};
-use super::{Plan, RecordSampling};
+use super::{Plan, RecordSampling, biflow};
 use crate::elements::DataType;
 use crate::overrides::{Destination, FieldRule, How};
 use crate::protobuf::{Delimiting, FieldSet, RecordBuffer};
@@ -50,7 +51,18 @@ impl Plan {
     /// Compiles a template by the rules for its exporter, and the built-in tables for what they say nothing of.
     pub(crate) fn compile_by(template: impl Into<Arc<Template>>, how: &How) -> Self {
         let template = template.into();
-        let places = places(&template);
+        let Some(fields) = biflow::Fields::of(&template, how) else {
+            let fields = template.fields().to_vec();
+            return Self::compile_fields(template, &fields, how);
+        };
+        let reverse = Self::compile_fields(template.clone(), &fields.reverse, how);
+        let forward = Self::compile_fields(template, &fields.forward, how);
+        Self { reverse: Some(Box::new(Reverse::new(reverse, &fields))), ..forward }
+    }
+
+    /// Compiles a template whose fields are read as `fields`, which are as long.
+    fn compile_fields(template: Arc<Template>, fields: &[FieldSpecifier], how: &How) -> Self {
+        let places = places(fields);
         let mut candidates = candidates(&places, how);
         let filling: Vec<u16> = candidates.iter().map(|candidate| candidate.step.field).collect();
         let beside = Beside::of(&places, how, &mut candidates);
@@ -123,6 +135,7 @@ impl Plan {
             etype_from,
             constants,
             sampling,
+            reverse: None,
             record_len: template.min_record_len(),
             template,
         }
@@ -130,11 +143,11 @@ impl Plan {
 }
 
 /// The fields that can hold a value, with their places.
-fn places(template: &Template) -> Vec<Place<'_>> {
+pub(super) fn places(fields: &[FieldSpecifier]) -> Vec<Place<'_>> {
     let mut out: Vec<Place<'_>> = Vec::new();
     let mut occurrences: HashMap<(u32, u16), usize> = HashMap::new();
     let mut start = 0u16;
-    for (index, specifier) in template.fields().iter().enumerate() {
+    for (index, specifier) in fields.iter().enumerate() {
         let len = if specifier.variable { 0 } else { specifier.length };
         if !specifier.scope && (specifier.variable || len > 0) {
             let next = occurrences.entry((specifier.pen, specifier.id)).or_default();

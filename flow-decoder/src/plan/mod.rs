@@ -10,6 +10,7 @@
 //! before it what a person says of the exporter ([`How`](crate::overrides::How)).
 
 mod beside;
+mod biflow;
 mod compile;
 mod extra;
 mod fixed;
@@ -21,6 +22,7 @@ mod reference;
 mod run;
 mod step;
 
+pub(crate) use biflow::{Directions, Reverse};
 pub(crate) use run::{Located, Scene};
 
 use std::sync::Arc;
@@ -53,6 +55,8 @@ pub struct Plan {
     /// Encoded fields that are the same in every record.
     constants: Box<[u8]>,
     sampling: RecordSampling,
+    /// The reverse direction, where it becomes a record of its own.
+    reverse: Option<Box<Reverse>>,
     /// When the exporter started, where records say it: ms since 1970.
     boot: Option<Step>,
     /// What fills fields otherwise than by steps.
@@ -112,11 +116,18 @@ impl Plan {
             + PART
             + self.named.iter().map(|named| size_of_val(named) + PART + named.octets()).sum::<usize>()
             + self.beside.iter().map(|beside| PART + size_of_val(&**beside) + beside.octets()).sum::<usize>()
+            + self.reverse.iter().map(|reverse| PART + reverse.octets()).sum::<usize>()
     }
 
     /// Whether records hold structured data.
     pub(crate) fn has_lists(&self) -> bool {
         self.has_lists
+    }
+
+    /// The reverse direction of records that become two.
+    #[inline]
+    pub(crate) fn reverse(&self) -> Option<&Reverse> {
+        self.reverse.as_deref()
     }
 
     /// Encoded fields that are the same in every record by this template.

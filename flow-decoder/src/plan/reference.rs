@@ -144,7 +144,7 @@ What is decoded, into which field of a record, and what becomes of input that is
 |---|---|
 | NetFlow v1, v5, v7 | all fields; v5's sampling interval |
 | NetFlow v9 (RFC 3954) | templates, options templates, data, options data |
-| IPFIX (RFC 7011, RFC 7012) | the same; variable lengths, enterprise elements, biflow (RFC 5103), structured data (RFC 6313) |
+| IPFIX (RFC 7011, RFC 7012) | the same; variable lengths, enterprise elements, biflow (RFC 5103; as one record or, with [`split_biflows`](configuration.md), two), structured data (RFC 6313) |
 | sFlow v5 | flow, counter and drop samples, expanded or not; sampled headers through tunnels |
 
 ## Fields of NetFlow and IPFIX records

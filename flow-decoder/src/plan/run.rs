@@ -1,7 +1,7 @@
 //! Runs a plan over one record.
 
-use super::Plan;
 use super::step::{Op, Step};
+use super::{Directions, Plan, Reverse};
 use crate::clock::Clock;
 use crate::elements::{ntp_ns, ntp_us, unsigned};
 use crate::options::{OptionsState, Rates};
@@ -109,6 +109,21 @@ impl Plan {
         let len = room.len();
         out.filled(len);
         self.encode(scene, &Fixed(start), out);
+    }
+
+    /// Which directions of the record at `start`, which has been located where its length varies, had packets.
+    pub(crate) fn directions(
+        &self,
+        reverse: &Reverse,
+        scene: &Scene<'_>,
+        located: &Located,
+        start: usize,
+    ) -> Directions {
+        if self.template.is_variable() {
+            reverse.directions(scene, located)
+        } else {
+            reverse.directions(scene, &Fixed(start))
+        }
     }
 
     /// Writes the fields of a variable-length record.

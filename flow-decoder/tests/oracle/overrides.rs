@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use catchment_proto::flow::v1::Element as WrittenElement;
 use flow_decoder::elements::{self, Rendered};
-use flow_decoder::{Destination, FieldRule, Override, Overrides, Sampling};
+use flow_decoder::{Destination, FieldRule, Otherwise, Override, Overrides, Sampling};
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 
@@ -77,10 +77,11 @@ impl Known {
             sampling,
             fields: self.fields.iter().map(rule).collect(),
             keep_unknown: self.keep_unknown,
+            split_biflows: false,
         };
         let everybody =
             Override { length: 0, fields: Vec::new(), sampling: Sampling::AsSaid, ..known.clone() };
-        Arc::new(Overrides::new([everybody, known], false))
+        Arc::new(Overrides::new([everybody, known], Otherwise::default()))
     }
 
     /// Of NetFlow v1, v5 and v7 only the rate can be known better.

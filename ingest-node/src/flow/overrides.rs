@@ -1,6 +1,6 @@
 //! `exporter.overrides` and `exporter.names` as the decoder takes them.
 
-use flow_decoder::{FieldRule, NamesInRecords, Override, Overrides, Sampling};
+use flow_decoder::{FieldRule, NamesInRecords, Otherwise, Override, Overrides, Sampling};
 
 use super::Zones;
 use crate::config;
@@ -23,9 +23,11 @@ pub fn overrides(exporter: &config::Exporter, zones: &Zones) -> Overrides {
             },
             fields: known.fields.iter().map(rule).collect(),
             keep_unknown: known.keep_unknown.unwrap_or(exporter.keep_unknown),
+            split_biflows: known.split_biflows.unwrap_or(exporter.split_biflows),
         })
     });
-    Overrides::new(known, exporter.keep_unknown)
+    let (keep_unknown, split_biflows) = (exporter.keep_unknown, exporter.split_biflows);
+    Overrides::new(known, Otherwise { keep_unknown, split_biflows })
 }
 
 /// Whether records show the names that exporters give.

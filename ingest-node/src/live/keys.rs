@@ -8,13 +8,14 @@ use catchment_settings::{Entry, Problem};
 use crate::config::{Config, Listener, Loaded, Origin};
 
 /// The keys. Of the listeners it is only `allow` that can change.
-pub const LIVE: [&str; 11] = [
+pub const LIVE: [&str; 12] = [
     "log.level",
     "metrics.top_exporters",
     "sources.flow.listeners",
     "exporter.name",
     "exporter.allow",
     "exporter.keep_unknown",
+    "exporter.split_biflows",
     "exporter.names",
     "exporter.overrides",
     "pending.bytes",
@@ -113,6 +114,7 @@ mod tests {
             "exporter.name=agent",
             "exporter.allow=192.0.2.0/24",
             "exporter.keep_unknown=on",
+            "exporter.split_biflows=on",
             "exporter.names=off",
             "exporter.overrides=192.0.2.0/24 sampling_rate=1000",
             "pending.bytes=1MiB",

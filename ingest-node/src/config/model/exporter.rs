@@ -20,6 +20,10 @@ section! {
         /// Whether NetFlow v9 and IPFIX elements that no field of a record holds are kept in its list of extra elements. It
         /// costs their octets and names in every record.
         keep_unknown: bool = "off",
+        /// Whether records that count both directions of a flow (RFC 5103, or initiator and responder) become two, one for each
+        /// direction that had packets, with source and destination exchanged in the reverse one. Otherwise they have the reverse
+        /// direction's counters in fields of their own.
+        split_biflows: bool = "off",
         /// Whether records show the names that exporters' options data gives to interfaces, VRFs and applications. They cost
         /// octets in every record. Each node shows those that it has heard itself.
         names: bool = "on",
@@ -44,6 +48,8 @@ section! {
         sampling_default: Option<NonZeroU32> = "",
         /// Whether elements that no field holds are kept.
         keep_unknown: Option<bool> = "" (as "`exporter.keep_unknown`"),
+        /// Whether records of two directions become two.
+        split_biflows: Option<bool> = "" (as "`exporter.split_biflows`"),
         /// Elements of NetFlow v9 and IPFIX that go to another field of the record than they would. An element is a section,
         /// or short `[PEN/]ELEMENT=FIELD`.
         fields: Vec<FieldMapping> = "",
