@@ -136,19 +136,20 @@ impl Shared {
         match self.dir.save(&self.known) {
             Ok(scopes) => {
                 tracing::debug!(scopes, "state of exporters saved");
-                done.fetch_add(1, Ordering::Relaxed);
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
                 last_ms.store(now as u64, Ordering::Relaxed);
                 *lock(problem) = None;
+                // Who sees it counted sees the rest.
+                done.fetch_add(1, Ordering::Release);
                 true
             }
             Err(error) => {
-                failed.fetch_add(1, Ordering::Relaxed);
                 let text = format!("cannot write in {}: {error}", self.dir.path.display());
                 self.limit.admit(|suppressed| {
                     tracing::warn!(reason = text, suppressed, "state of exporters not saved");
                 });
                 *lock(problem) = Some(text);
+                failed.fetch_add(1, Ordering::Release);
                 false
             }
         }
@@ -159,8 +160,8 @@ impl Saves {
     /// The counts now.
     pub fn counts(&self) -> SaveCounts {
         SaveCounts {
-            done: self.done.load(Ordering::Relaxed),
-            failed: self.failed.load(Ordering::Relaxed),
+            done: self.done.load(Ordering::Acquire),
+            failed: self.failed.load(Ordering::Acquire),
             last_seconds: self.last_ms.load(Ordering::Relaxed) as f64 / 1e3,
         }
     }
