@@ -165,6 +165,13 @@ pub(crate) struct Treatment {
     pub(crate) rules: Option<Arc<Rules>>,
 }
 
+impl Treatment {
+    /// Whether what fills no field is kept.
+    pub(crate) fn keeps_unknown(&self) -> bool {
+        self.rules.as_ref().is_some_and(|rules| rules.made.keep_unknown)
+    }
+}
+
 /// What is said of all exporters.
 #[derive(Debug, Default)]
 pub struct Overrides {

@@ -41,6 +41,8 @@ pub(super) struct Origin<'a> {
     pub collector_node: &'a str,
     pub exporter_name: ExporterName,
     pub sampling: Sampling,
+    /// Whether records of flow samples that fill no field are kept.
+    pub keep_unknown: bool,
     /// The fields that all flow records of the datagram share, encoded.
     pub shared: &'a [u8],
 }
@@ -171,6 +173,7 @@ pub(crate) fn decode<S: Sink>(
         collector_node: &options.collector_node,
         exporter_name: options.exporter_name,
         sampling: context.treatment().sampling,
+        keep_unknown: context.treatment().keeps_unknown(),
         shared: &[],
     };
     shared.encode(|writer| origin.write(writer));

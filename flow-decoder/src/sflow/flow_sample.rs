@@ -12,11 +12,14 @@
 //! so that the number is not taken for an interface. Expanded samples are shown the same way.
 
 use super::datagram::{Origin, Sample, SampleKind};
-use super::flow_record::SampledPacket;
+use super::flow_record::{Known, SampledPacket};
 use super::records::Records;
 use crate::cursor::EndOfInput;
+use crate::data_set::element_tag;
 use crate::datagram::Context;
+use crate::elements;
 use crate::error::{Malformed, Path, Reason};
+use crate::protobuf::RecordWriter;
 use crate::record::flow;
 use crate::sink::{Sink, Stream};
 
@@ -52,9 +55,11 @@ pub(super) fn decode<S: Sink>(context: &mut Context<'_, S>, origin: &Origin<'_>,
         Err(end) => return context.damaged(Malformed::end(Reason::SampleMalformed, end), sample.path),
     };
     let mut packet = SampledPacket::default();
+    let mut unknown = false;
     for record in Records::new(sample.records, sample.record_count) {
-        if let Err(error) = record.and_then(|record| packet.read(&record)) {
-            context.damaged(error, sample.path);
+        match record.and_then(|record| packet.read(&record)) {
+            Ok(known) => unknown |= known == Known::No,
+            Err(error) => context.damaged(error, sample.path),
         }
     }
     context.statistics.records[Stream::Flow as usize] += 1;
@@ -68,8 +73,27 @@ pub(super) fn decode<S: Sink>(context: &mut Context<'_, S>, origin: &Origin<'_>,
     if let Some(circumstances) = &packet.circumstances {
         circumstances.write_flow(&mut writer, packet.headers.tunnel.is_some());
     }
+    if unknown && origin.keep_unknown {
+        write_unknown(sample, &mut writer);
+    }
     let len = writer.finish();
     context.sink.written(Stream::Flow, len);
+}
+
+/// Keeps the records that fill no field: as elements, enterprise and format as their numbers.
+#[cold]
+fn write_unknown(sample: &Sample<'_>, writer: &mut RecordWriter<'_>) {
+    let records = Records::new(sample.records, sample.record_count).filter_map(Result::ok);
+    let unknown = records.filter(|record| SampledPacket::default().read(record) == Ok(Known::No));
+    for record in unknown.filter(|record| !record.body.is_empty()) {
+        let nested = writer.begin_nested(flow::EXTRA);
+        writer.uint(element_tag::PEN, u64::from(record.enterprise()));
+        writer.uint(element_tag::ID, u64::from(record.format()));
+        let name = elements::sflow_flow_record(record.enterprise(), record.format()).unwrap_or_default();
+        writer.bytes(element_tag::NAME, name.as_bytes());
+        writer.bytes(element_tag::VALUE, record.body.rest());
+        writer.end_nested(nested);
+    }
 }
 
 /// Where a record is.

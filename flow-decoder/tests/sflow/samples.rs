@@ -1,7 +1,9 @@
 //! Each kind of sample and record, with the fields it fills.
 
+use std::sync::Arc;
+
 use catchment_proto::flow::v1::*;
-use flow_decoder::{DecoderOptions, ExporterName, Stream};
+use flow_decoder::{DecoderOptions, ExporterName, Otherwise, Overrides, Stream, elements};
 
 use super::*;
 
@@ -390,4 +392,21 @@ fn ipv6_agents() {
     let outcome = decode(&datagram);
     outcome.assert_whole();
     assert_eq!(outcome.flows[0].agent_address, [0x20; 16]);
+}
+
+#[test]
+fn records_that_fill_no_field_are_kept_where_that_is_wanted() {
+    let [url, odd, empty] = [(1005, &[7_u8; 8][..]), (4413 << 12 | 9, b"odd!"), (999, b"")];
+    let records = [url, odd, empty].map(|(format, body)| block(format, body));
+    let payload = datagram_of(&[flow_sample(&[&records[..], &[raw_header()]].concat())]);
+    let otherwise = Otherwise { keep_unknown: true, ..Otherwise::default() };
+    let options =
+        DecoderOptions { overrides: Arc::new(Overrides::new([], otherwise)), ..DecoderOptions::default() };
+    let kept = decode_with(options, &payload);
+    kept.assert_whole();
+    let shown = |element: &Element| (element.pen, element.id, element.name.clone(), element.value.clone());
+    let extra: Vec<_> = kept.flows[0].extra.iter().map(shown).collect();
+    let name = elements::sflow_flow_record(0, 1005).expect("a structure with a name").to_owned();
+    assert_eq!(extra, [(0, 1005, name, vec![7; 8]), (4413, 9, String::new(), b"odd!".to_vec())]);
+    assert!(decode(&payload).flows[0].extra.is_empty());
 }

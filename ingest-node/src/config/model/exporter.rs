@@ -17,8 +17,8 @@ section! {
         name: ExporterName = "address",
         /// Exporters that may send, to whichever listener; empty: all. A listener's own `allow` lets in fewer.
         allow: Vec<Prefix> = "",
-        /// Whether NetFlow v9 and IPFIX elements that no field of a record holds are kept in its list of extra elements. It
-        /// costs their octets and names in every record.
+        /// Whether NetFlow v9 and IPFIX elements, and records of sFlow's flow samples, that no field of a record holds are kept
+        /// in its list of extra elements. It costs their octets and names in every record.
         keep_unknown: bool = "off",
         /// Whether records that count both directions of a flow (RFC 5103, or initiator and responder) become two, one for each
         /// direction that had packets, with source and destination exchanged in the reverse one. Otherwise they have the reverse
