@@ -145,12 +145,17 @@ impl Templates {
     }
 
     /// What is known when data of a port first comes: by what the port itself announced, else by what others did. So many
-    /// ids are looked at that an exporter shows its epoch, and few enough that strangers' ports cost little.
+    /// definitions are looked at that an exporter shows its epoch, and few enough that strangers' ports cost little.
     pub(crate) fn known_of(&self, port: u16) -> Option<Known> {
-        const LOOKED_AT: usize = 256;
-        let all = || self.iter().take(LOOKED_AT).flat_map(|(_, definitions)| definitions.all());
-        let own = Known::of(all().filter(|known| known.port == port).map(|known| known.order), true);
-        own.or_else(|| Known::of(all().map(|known| known.order), false))
+        const LOOKED_AT: usize = 1024;
+        let (mut own, mut any) = (None, None);
+        for known in self.iter().flat_map(|(_, definitions)| definitions.all()).take(LOOKED_AT) {
+            any = any.max(Some(known.order));
+            if known.port == port {
+                own = own.max(Some(known.order));
+            }
+        }
+        Known::of(own.into_iter(), true).or_else(|| Known::of(any.into_iter(), false))
     }
 
     /// Takes a definition in: instead of its port's last one, or of the first of all where the port is new and there are

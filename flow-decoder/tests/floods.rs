@@ -98,3 +98,23 @@ fn many_short_sets_are_found_in_time() {
     assert_eq!(take_in_time(&mut rig, &sets.build()), Verdict::Decoded);
     assert_eq!(rig.statistics().sets.decoded, 13_000);
 }
+
+/// An address whose ports have announced as many templates as may be remembered, and then a port that was never heard after the
+/// other: each looks for what is known of it.
+#[test]
+fn ports_that_were_never_heard_look_at_little() {
+    let mut rig = Rig::new();
+    let layout = [field(1, 4)];
+    let templates: Vec<_> = (256..1256).map(|id| (id, &layout[..])).collect();
+    let announced = Message::ipfix().templates(&templates).build();
+    for port in 0..32 {
+        rig.take_from(rig::exporter(port), &announced);
+    }
+    let empty = Message::ipfix().build();
+    let began = cpu_time();
+    for port in 1000..3000 {
+        rig.take_from(rig::exporter(port), &empty);
+    }
+    let each = (cpu_time() - began) / 2000;
+    assert!(each < Duration::from_micros(20), "{each:?} a datagram");
+}
