@@ -18,6 +18,16 @@ use serde_json::Value;
 const TSHARK_IS_LOST: [&str; 4] =
     ["sflow-gopacket-counters", "sflow-opennms-3", "sflow-preetam-host-sample", "sflow-telegraf-1"];
 
+/// Captures in which data comes before its template: how many records tshark reads, and how many there are.
+const DATA_BEFORE_TEMPLATE: [(&str, usize, usize); 6] = [
+    ("ipfix-ixia-data-before-template", 1, 4),
+    ("ipfix-procera-2", 31, 62),
+    ("ipfix-vermont-varlen", 0, 4),
+    ("v9-akvorado-1", 11, 22),
+    ("v9-fortigate-300d", 65, 146),
+    ("v9-nprobe-3", 2, 16),
+];
+
 fn captures() -> PathBuf {
     let shared = env::var_os("CATCHMENT_SHARED").map_or_else(|| workspace().join("../shared"), PathBuf::from);
     shared.join("captures")
@@ -48,6 +58,33 @@ fn every_capture_agrees_with_the_oracle() -> Result<()> {
     for capture in differing {
         ensure!(TSHARK_IS_LOST.contains(&capture), "{report}");
         agrees_with_sflowtool(&node, &captures, capture)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn data_before_its_template_is_decoded() -> Result<()> {
+    let captures = captures();
+    if !captures.exists() {
+        eprintln!("no captures at {}: not run", captures.display());
+        return Ok(());
+    }
+    let node = binary("ingest-node")?;
+    for (capture, by_tshark, all) in DATA_BEFORE_TEMPLATE {
+        let oracle = fs::read_to_string(captures.join("oracle").join(format!("{capture}.json")))?;
+        let kinds = |lines: &str, key: &str, wanted: &[&str]| -> Result<usize> {
+            let lines = lines.lines().map(serde_json::from_str::<Value>).collect::<Result<Vec<_>, _>>()?;
+            Ok(lines
+                .iter()
+                .filter(|line| line[key].as_str().is_some_and(|kind| wanted.contains(&kind)))
+                .count())
+        };
+        ensure!(kinds(&oracle, "t", &["nodata"])? > 0, "{capture}: tshark has all templates in time");
+        let pcap = captures.join(capture).with_extension("pcap");
+        let run = Command::new(&node).args(["decode", "--elements"]).arg(&pcap).output().context("decode")?;
+        let found = kinds(&String::from_utf8_lossy(&run.stdout), "kind", &["data", "options"])?;
+        let expected = kinds(&oracle, "t", &["rec"])?;
+        ensure!((expected, found) == (by_tshark, all), "{capture}: tshark {expected}, decoded {found}");
     }
     Ok(())
 }
