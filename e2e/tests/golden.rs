@@ -89,6 +89,88 @@ fn data_before_its_template_is_decoded() -> Result<()> {
     Ok(())
 }
 
+/// Counter structures of which sflowtool shows every value, and the fields they fill.
+const COUNTERS: [(&str, &str); 9] = [
+    ("0:1", "interface"),
+    ("0:2", "ethernet"),
+    ("0:5", "vlan"),
+    ("0:1001", "processor"),
+    ("0:2003", "host_cpu"),
+    ("0:2004", "host_memory"),
+    ("0:2005", "host_disk"),
+    ("0:2006", "host_network"),
+    ("0:2201", "http"),
+];
+
+#[test]
+fn sflow_counters_are_what_sflowtool_reads() -> Result<()> {
+    let captures = captures();
+    if !captures.exists() {
+        eprintln!("no captures at {}: not run", captures.display());
+        return Ok(());
+    }
+    let node = binary("ingest-node")?;
+    let mut compared = 0;
+    for entry in fs::read_dir(captures.join("oracle"))? {
+        let path = entry?.path();
+        let name = path.file_name().context("a name")?.to_string_lossy().into_owned();
+        let Some(capture) = name.strip_suffix(".sflowtool.json") else { continue };
+        let pcap = captures.join(format!("{capture}.pcap"));
+        let run = Command::new(&node).args(["decode", "--kinds", "counters"]).arg(pcap).output()?;
+        let ours = lines(&String::from_utf8_lossy(&run.stdout))?;
+        let datagrams = lines(&fs::read_to_string(&path)?)?;
+        let samples = datagrams.iter().filter_map(|datagram| datagram["samples"].as_array()).flatten();
+        let is_counters = |sample: &&Value| sample["sampleType"].as_str() == Some("COUNTERSSAMPLE");
+        let theirs: Vec<_> = samples.filter(is_counters).collect();
+        ensure!(
+            ours.len() == theirs.len(),
+            "{capture}: {} counter samples, not {}",
+            ours.len(),
+            theirs.len()
+        );
+        for (ours, theirs) in ours.iter().zip(theirs) {
+            compared += agreeing_counters(ours, theirs).with_context(|| capture.to_owned())?;
+        }
+    }
+    ensure!(compared > 100, "{compared} structures were compared");
+    Ok(())
+}
+
+/// How many structures of a sample are the same in both.
+fn agreeing_counters(ours: &Value, theirs: &Value) -> Result<usize> {
+    let mut compared = 0;
+    for element in theirs["elements"].as_array().context("elements")? {
+        let field = COUNTERS.iter().find(|(tag, _)| element["counterBlock_tag"].as_str() == Some(tag));
+        let Some((_, field)) = field else { continue };
+        let (found, expected) = (said(&ours[field]), said(element));
+        // Loads have three digits there.
+        let is_same = |(ours, theirs): (&f64, &f64)| (ours - theirs).abs() <= 0.001 * theirs.max(1.0);
+        let agree = found.len() == expected.len() && found.iter().zip(&expected).all(is_same);
+        ensure!(agree, "{field}: {found:?}, sflowtool {expected:?}");
+        compared += 1;
+    }
+    Ok(compared)
+}
+
+/// The numbers of an object, ordered, without those that say nothing: 0, and all bits set.
+fn said(object: &Value) -> Vec<f64> {
+    const PERCENTAGES: [&str; 4] = ["5s_cpu", "1m_cpu", "5m_cpu", "disk_partition_max_used"];
+    let values = object.as_object().into_iter().flatten().filter(|(key, _)| *key != "counterBlock_tag");
+    let number = |(key, value): (&String, &Value)| {
+        let number = value.as_f64().or_else(|| value.as_str()?.parse().ok())?;
+        // Records have hundredths of a percent.
+        Some(if PERCENTAGES.contains(&key.as_str()) { (number * 100.0).round() } else { number })
+    };
+    let says = |n: &f64| *n != 0.0 && *n != f64::from(u32::MAX) && *n != u64::MAX as f64;
+    let mut numbers: Vec<_> = values.filter_map(number).filter(says).collect();
+    numbers.sort_by(f64::total_cmp);
+    numbers
+}
+
+fn lines(text: &str) -> Result<Vec<Value>> {
+    text.lines().filter(|line| !line.is_empty()).map(|line| Ok(serde_json::from_str(line)?)).collect()
+}
+
 /// `131 captures agree, 0 differ`
 fn last_line(report: &str) -> Option<(u64, u64)> {
     let words: Vec<_> = report.lines().last()?.split_whitespace().collect();
