@@ -4,7 +4,7 @@
 //! (kind, id) of options the greater [`Said`]: the later order, then the number, then the text. Merging is commutative,
 //! associative and idempotent, so that all who have heard the same things hold the same state, whatever the order.
 //!
-//! The bounds keep that: of each set the greatest orders stay, by a total order, and what a bound drops can only be
+//! The bounds keep that: of each set the greatest orders stay (of options what records are counted by before what they are called), by a total order, and what a bound drops can only be
 //! dropped again in any greater union. The bound in octets is the one exception: a layout that a shorter one
 //! replaces makes room, so that two ways of merging may differ in what they dropped. All replicas nevertheless end equal, because
 //! each merges what the store holds, and writes only what adds to it.
@@ -12,6 +12,8 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+
+use catchment_proto::cluster::v1::options_entry;
 
 use crate::scope::{Order, Scope};
 use crate::validate::{MAX_OPTIONS, MAX_SCOPE_BYTES};
@@ -85,14 +87,32 @@ pub(crate) fn bound(scope: &mut Scope) {
     bound_ports(scope);
     bound_templates(scope);
     if scope.options.len() > MAX_OPTIONS {
-        let mut ranked: Vec<_> =
-            scope.options.iter().map(|(key, said)| (Reverse(said.order), *key)).collect();
-        ranked.sort_unstable();
-        for (_, key) in ranked.drain(MAX_OPTIONS..) {
-            scope.options.remove(&key);
+        let ranked = options_ranked(scope);
+        for key in &ranked[MAX_OPTIONS..] {
+            scope.options.remove(key);
         }
     }
     bound_octets(scope);
+}
+
+/// Options entries, those first that stay: of more use, then later.
+fn options_ranked(scope: &Scope) -> Vec<(i32, u64)> {
+    let mut ranked: Vec<_> =
+        scope.options.iter().map(|(key, said)| (use_of(key.0), Reverse(said.order), *key)).collect();
+    ranked.sort_unstable();
+    ranked.into_iter().map(|(.., key)| key).collect()
+}
+
+/// What changes the numbers of records comes first, then names that they show, then what only people look at.
+fn use_of(kind: i32) -> u8 {
+    use options_entry::Kind;
+    match Kind::try_from(kind) {
+        Ok(
+            Kind::SamplingDomain | Kind::SamplingSelector | Kind::SamplingInterface | Kind::SystemInitTime,
+        ) => 0,
+        Ok(Kind::InterfaceName | Kind::VrfName | Kind::ApplicationName) => 1,
+        Ok(Kind::InterfaceDescription | Kind::ExporterName | Kind::Unspecified) | Err(_) => 2,
+    }
 }
 
 /// The [`MAX_PORTS`] latest ports of each template stay.
@@ -132,7 +152,7 @@ fn bound_templates(scope: &mut Scope) {
     }
 }
 
-/// What fits [`MAX_SCOPE_BYTES`] stays, the latest first. Templates come before options.
+/// What fits [`MAX_SCOPE_BYTES`] stays, the latest first. Templates come before options, and rates before names.
 fn bound_octets(scope: &mut Scope) {
     // Most scopes are far from it: count upwards before encoding anything.
     if upper_bound(scope) <= MAX_SCOPE_BYTES {
@@ -167,11 +187,9 @@ fn drop_oldest_eighth(scope: &mut Scope) {
             scope.templates.remove(&key);
         }
     } else {
-        let mut ranked: Vec<_> = scope.options.iter().map(|(key, said)| (said.order, *key)).collect();
-        ranked.sort_unstable();
-        ranked.truncate(ranked.len().div_ceil(8));
-        for (_, key) in ranked {
-            scope.options.remove(&key);
+        let ranked = options_ranked(scope);
+        for key in ranked.iter().rev().take(ranked.len().div_ceil(8)) {
+            scope.options.remove(key);
         }
     }
 }
@@ -315,6 +333,26 @@ mod tests {
             .map(|(_, each)| each.order)
             .max();
         assert!(oldest > latest_dropped, "a later one was dropped before an older one");
+    }
+
+    #[test]
+    fn names_make_room_for_rates_however_old() {
+        use options_entry::Kind;
+        let mut scope = Scope::empty(id());
+        let said =
+            |time_ms, text: &str| Said { order: Order { epoch: 0, time_ms }, number: 1, text: text.into() };
+        for number in 0..3000 {
+            scope.options.insert((Kind::SamplingInterface.into(), number), said(1, ""));
+            scope.options.insert((Kind::ApplicationName.into(), number), said(2 + number, &"x".repeat(100)));
+            scope.options.insert((Kind::InterfaceDescription.into(), number), said(9000, &"x".repeat(100)));
+        }
+        bound(&mut scope);
+        assert!(scope.encode_stored().len() <= MAX_SCOPE_BYTES);
+        let of = |kind: Kind| -> Vec<u64> {
+            scope.options.keys().filter(|key| key.0 == i32::from(kind)).map(|key| key.1).collect()
+        };
+        assert_eq!((of(Kind::SamplingInterface).len(), of(Kind::ApplicationName).len()), (3000, 3000));
+        assert!(of(Kind::InterfaceDescription).len() < 2000);
     }
 
     #[test]

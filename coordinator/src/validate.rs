@@ -358,6 +358,19 @@ mod tests {
     }
 
     #[test]
+    fn every_kind_of_options_entry_is_taken() {
+        let mut message = good();
+        let entry = message.options[0].clone();
+        let kinds: Vec<i32> = (1..).take_while(|kind| options_entry::Kind::try_from(*kind).is_ok()).collect();
+        message.options =
+            kinds.iter().map(|kind| OptionsEntry { kind: *kind, number: 9, ..entry.clone() }).collect();
+        let scope = scope(&message).unwrap();
+        assert_eq!(scope.options.keys().map(|key| key.0).collect::<Vec<_>>(), kinds);
+        assert_eq!(kinds.len(), 9);
+        assert_eq!(scope.to_message().options, message.options);
+    }
+
+    #[test]
     fn a_mapped_address_is_ipv4() {
         let mut message = good();
         let mapped = "::ffff:192.0.2.1".parse::<Ipv6Addr>().unwrap();
