@@ -1,6 +1,7 @@
-//! What others are to be told of: scopes whose shareable content has changed, and templates that data waits for.
+//! What others are to be told of: scopes whose shareable content has changed, or only names in it, and templates that data
+//! waits for.
 //!
-//! Both are queues without repeats, filled by workers and emptied by whoever shares them, who is woken when one of them stops
+//! These are queues without repeats, filled by workers and emptied by whoever shares them, who is woken when one of them stops
 //! being empty. Nothing here grows with what strangers send: a scope is queued only for definitions that are proven, and
 //! wishes have a bound, beyond which the newest are dropped.
 
@@ -21,6 +22,8 @@ const ASK_AGAIN_NS: u64 = 1_000_000_000;
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
     scopes: Mutex<Scopes>,
+    /// Of which only names have changed.
+    names: Mutex<Scopes>,
     wanted: Mutex<Wanted>,
     hook: Hook,
 }
@@ -72,32 +75,24 @@ impl Changes {
     /// Queues a scope. Its keys are those of scopes that the store has or had; `still_there` tells them apart, now and then,
     /// so that the queue is never more than twice as long as the store has scopes.
     pub(crate) fn scope(&self, key: &ScopeKey, still_there: impl Fn(&ScopeKey) -> bool) {
-        let mut scopes = lock(&self.scopes);
-        let was_empty = scopes.queue.is_empty();
-        if !scopes.queued.insert(*key) {
-            return;
+        if lock(&self.scopes).add(key, still_there) {
+            self.wake();
         }
-        scopes.queue.push_back(*key);
-        if scopes.queue.len() > scopes.sweep_at.max(FEW) {
-            let Scopes { queue, queued, sweep_at } = &mut *scopes;
-            queue.retain(&still_there);
-            queued.retain(|key| still_there(key));
-            *sweep_at = 2 * queue.len();
-        }
-        drop(scopes);
-        if was_empty {
+    }
+
+    /// The same for a scope of which only names have changed.
+    pub(crate) fn names(&self, key: &ScopeKey, still_there: impl Fn(&ScopeKey) -> bool) {
+        if lock(&self.names).add(key, still_there) {
             self.wake();
         }
     }
 
     pub(crate) fn take_scopes(&self, max: usize) -> Vec<ScopeKey> {
-        let mut scopes = lock(&self.scopes);
-        let count = max.min(scopes.queue.len());
-        let taken: Vec<_> = scopes.queue.drain(..count).collect();
-        for key in &taken {
-            scopes.queued.remove(key);
-        }
-        taken
+        lock(&self.scopes).take(max)
+    }
+
+    pub(crate) fn take_names(&self, max: usize) -> Vec<ScopeKey> {
+        lock(&self.names).take(max)
     }
 
     /// Queues a template that data of this node waits for.
@@ -118,6 +113,33 @@ impl Changes {
             if let Some(asked) = wanted.asked.get_mut(template) {
                 asked.queued = false;
             }
+        }
+        taken
+    }
+}
+
+impl Scopes {
+    /// Queues a scope; says whether the queue was empty.
+    fn add(&mut self, key: &ScopeKey, still_there: impl Fn(&ScopeKey) -> bool) -> bool {
+        let Self { queue, queued, sweep_at } = self;
+        let was_empty = queue.is_empty();
+        if !queued.insert(*key) {
+            return false;
+        }
+        queue.push_back(*key);
+        if queue.len() > (*sweep_at).max(FEW) {
+            queue.retain(&still_there);
+            queued.retain(|key| still_there(key));
+            *sweep_at = 2 * queue.len();
+        }
+        was_empty
+    }
+
+    fn take(&mut self, max: usize) -> Vec<ScopeKey> {
+        let count = max.min(self.queue.len());
+        let taken: Vec<_> = self.queue.drain(..count).collect();
+        for key in &taken {
+            self.queued.remove(key);
         }
         taken
     }

@@ -4,7 +4,7 @@ use crate::cursor::Cursor;
 use crate::datagram::Context;
 use crate::elements;
 use crate::error::{Malformed, Path, Reason};
-use crate::options::Meaning;
+use crate::options_record::Meaning;
 use crate::plan::{Located, Plan, Reverse, Scene};
 use crate::protobuf::{RecordWriter, Tag};
 use crate::sink::{Sink, Stream, WireRecord};

@@ -351,22 +351,37 @@ impl ExporterStore {
         }
     }
 
-    /// Remembers what options records said, where there is room for it.
-    pub(crate) fn learn_options(&self, key: &ScopeKey, scope: &Scope, news: &OptionsState, said: Said) {
+    /// Remembers what options records said, where there is room for it; gives how much of it found none.
+    pub(crate) fn learn_options(
+        &self,
+        key: &ScopeKey,
+        scope: &Scope,
+        news: &OptionsState,
+        said: Said,
+    ) -> usize {
         if self.lacks(news.octets()) {
             self.make_room(key, Standing::Established, news.octets());
         }
         let learning = scope.lock();
         let current = scope.latest();
-        let mut next = ScopeState::clone(&current);
-        Arc::make_mut(&mut next.options).apply_all(news, said);
-        let grown = next.octets().saturating_sub(current.octets());
-        if scope.is_evicted() || grown > 0 && self.lacks(grown) {
-            return;
+        let mut options = OptionsState::clone(&current.options);
+        let change = options.apply_all(news, said);
+        // Another worker may have learnt the same.
+        if change.any() {
+            let grown = options.octets().saturating_sub(current.options.octets());
+            if scope.is_evicted() || grown > 0 && self.lacks(grown) {
+                return news.len();
+            }
+            let next = ScopeState { templates: current.templates.clone(), options: Arc::new(options) };
+            self.publish(scope, &current, next);
         }
-        self.publish(scope, &current, next);
         drop(learning);
-        self.changed(key);
+        if change.values {
+            self.changed(key);
+        } else if change.names {
+            self.changes.names(key, |key| self.knows(key));
+        }
+        change.left_out
     }
 
     /// Puts a scope among the changes that others are told of. Not under the scope's lock: it may wait for a shard.

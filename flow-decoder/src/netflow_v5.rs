@@ -179,6 +179,7 @@ pub(crate) fn decode<S: Sink>(
         options: &layouts.nothing,
         shared: shared.as_bytes(),
         has_names: false,
+        by_interface: false,
         templates: InnerTemplates::none(),
     };
     let records = Records { plan, scene, set: None, header: message, path: Path::default(), pass: None };

@@ -1,22 +1,21 @@
 //! What options data says about an exporter: sampling rates, the time it started, and names (see `names`).
 //!
-//! One options record is read into a [`Meaning`]; an observation domain's [`OptionsState`] keeps the latest of each kind.
-//! Selectors are NetFlow v9's sampler ids (48) and PSAMP's selector ids (302); a rate announced without one holds for the
-//! whole domain.
+//! One options record is read into a [`Meaning`]; an observation domain's [`OptionsState`] keeps the latest of each kind, with the
+//! time at which it was first said. What is said again changes nothing: no copy is made and nobody is told.
 
 use std::collections::HashMap;
 use std::sync::{Arc, LazyLock};
 
-use crate::elements::unsigned;
-use crate::names::{Named, Names, Thing};
-use crate::sink::WireRecord;
+use crate::names::{Kept, Names, SharedName, Thing};
+use crate::options_record::{Meaning, Sampled};
 
-/// Selectors kept for one domain; beyond it new ones are ignored.
+/// Selectors, and interfaces with a rate of their own, that are kept for one domain.
 const MAX_SELECTORS: usize = 1024;
+const MAX_INTERFACES: usize = 2048;
 
-/// What options state takes in memory where there is any, with tables of few, and a selector of it, in a table that may be half empty.
-const OCTETS: usize = 500;
-const SELECTOR_OCTETS: usize = 60;
+/// What options state takes in memory where there is any, with tables of few, and a rate of it, in a table that may be half empty.
+const OCTETS: usize = 600;
+const RATE_OCTETS: usize = 60;
 
 /// A value and when it was learnt.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -37,21 +36,22 @@ pub(crate) enum Said {
 }
 
 impl Learnt {
-    fn take(&mut self, news: &Self, said: Said) {
+    /// Takes over what the news of a set say; says whether that is another value.
+    fn take(&mut self, news: Self, said: Said) -> bool {
         let holds = match said {
             Said::Now => true,
             Said::Earlier(time) => self.value == 0 || time > self.time,
         };
-        if holds {
-            self.say(news.value, news.time);
-        }
+        holds && self.say(news.value, news.time)
     }
 
     /// Takes over a value that was said here, now. Its time is after that of the value it replaces, so that it wins elsewhere.
-    fn say(&mut self, value: u64, time: u64) {
-        if value != 0 && value != self.value {
+    fn say(&mut self, value: u64, time: u64) -> bool {
+        let is_news = value != 0 && value != self.value;
+        if is_news {
             *self = Self { time: time.max(self.time + 1), value };
         }
+        is_news
     }
 
     /// Takes over what was said elsewhere, where it is later; says whether the value differs from before.
@@ -64,30 +64,127 @@ impl Learnt {
     }
 }
 
+/// Sampling rates by a number, so many at most. Who came first stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct RateTable {
+    by_id: Arc<HashMap<u64, Learnt>>,
+    most: usize,
+}
+
+impl RateTable {
+    fn new(most: usize) -> Self {
+        Self { by_id: Arc::default(), most }
+    }
+
+    fn get(&self, id: u64) -> Option<u64> {
+        self.by_id.get(&id).map(|rate| rate.value)
+    }
+
+    fn has_room(&self, id: u64) -> bool {
+        self.by_id.len() < self.most || self.by_id.contains_key(&id)
+    }
+
+    /// Puts rates in their place as `change` says of each: what becomes of the one that is known. What stays as it is takes no
+    /// copy.
+    fn each_news(
+        &mut self,
+        news: impl IntoIterator<Item = (u64, Learnt)>,
+        change: impl Fn(&mut Learnt, Learnt) -> bool,
+    ) -> Kept {
+        let mut kept = Kept::default();
+        for (id, rate) in news.into_iter().filter(|(_, rate)| rate.value != 0) {
+            let mut known = self.by_id.get(&id).copied().unwrap_or_default();
+            if !change(&mut known, rate) {
+                continue;
+            }
+            if self.has_room(id) {
+                Arc::make_mut(&mut self.by_id).insert(id, known);
+                kept.changed = true;
+            } else {
+                kept.left_out += 1;
+            }
+        }
+        kept
+    }
+
+    fn all(&self) -> impl Iterator<Item = (u64, Learnt)> {
+        self.by_id.iter().map(|(id, rate)| (*id, *rate))
+    }
+
+    fn shared(&self) -> Vec<(u64, Learnt)> {
+        let mut rates: Vec<_> = self.all().collect();
+        rates.sort_unstable();
+        rates
+    }
+}
+
 /// Exporter state of one observation domain.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OptionsState {
-    /// Sampling rate that holds where no selector says otherwise.
+    /// Sampling rate that holds where neither a selector nor an interface says otherwise.
     domain_rate: Learnt,
     /// Sampling rates by sampler or selector id.
-    selector_rates: Arc<HashMap<u64, Learnt>>,
+    selector_rates: RateTable,
+    /// Sampling rates by SNMP index.
+    interface_rates: RateTable,
     /// systemInitTimeMilliseconds (160), ms since 1970.
     boot_ms: Learnt,
     names: Arc<Names>,
-    /// Whether there are names: asked for each record.
+    /// Whether there are names that records show: asked for each set.
     has_names: bool,
 }
 
 /// Most scopes have none, and share this.
 static NOTHING: LazyLock<Arc<OptionsState>> = LazyLock::new(|| {
-    let (domain_rate, boot_ms) = (Learnt::default(), Learnt::default());
-    let names = Arc::default();
-    Arc::new(OptionsState { domain_rate, selector_rates: Arc::default(), boot_ms, names, has_names: false })
+    Arc::new(OptionsState {
+        domain_rate: Learnt::default(),
+        selector_rates: RateTable::new(MAX_SELECTORS),
+        interface_rates: RateTable::new(MAX_INTERFACES),
+        boot_ms: Learnt::default(),
+        names: Arc::default(),
+        has_names: false,
+    })
 });
 
 impl Default for OptionsState {
     fn default() -> Self {
         Self::clone(&NOTHING)
+    }
+}
+
+/// How something that was said stands to what is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Known,
+    News,
+    /// So much of it is not known, and there is no room for it.
+    WithoutRoom(usize),
+}
+
+/// What became of news.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// Whether rates or the start time are others than before: records are decoded otherwise.
+    pub(crate) values: bool,
+    /// Whether names are.
+    pub(crate) names: bool,
+    /// How much of it found no room.
+    pub(crate) left_out: usize,
+}
+
+impl Change {
+    pub(crate) fn any(self) -> bool {
+        self.values || self.names
+    }
+
+    fn add_rates(&mut self, kept: Kept) {
+        self.values |= kept.changed;
+        self.left_out += kept.left_out;
+    }
+
+    fn add_names(&mut self, kept: Kept) {
+        self.names |= kept.changed;
+        self.left_out += kept.left_out;
     }
 }
 
@@ -99,10 +196,16 @@ impl OptionsState {
 
     /// Octets of memory that it takes.
     pub(crate) fn octets(&self) -> usize {
-        match self.selector_rates.len() {
-            0 if self.domain_rate.value == 0 && self.boot_ms.value == 0 && !self.has_names => 0,
-            rates => OCTETS + rates * SELECTOR_OCTETS + self.names.octets(),
+        match self.selector_rates.by_id.len() + self.interface_rates.by_id.len() {
+            0 if self.domain_rate.value == 0 && self.boot_ms.value == 0 && self.names.is_empty() => 0,
+            rates => OCTETS + rates * RATE_OCTETS + self.names.octets(),
         }
+    }
+
+    /// How many rates, names and other values it has.
+    pub(crate) fn len(&self) -> usize {
+        let values = [self.domain_rate, self.boot_ms].into_iter().filter(|value| value.value != 0).count();
+        values + self.selector_rates.by_id.len() + self.interface_rates.by_id.len() + self.names.len()
     }
 
     /// Rate that holds for the whole domain; 0 where none was announced.
@@ -110,25 +213,30 @@ impl OptionsState {
         self.domain_rate.value
     }
 
-    /// Rate of a selector, else the domain's.
-    pub(crate) fn rate_of(&self, selector: u64) -> u64 {
-        self.selector_rates.get(&selector).map_or(self.domain_rate.value, |rate| rate.value)
+    /// Rate of a selector, where one was announced for it.
+    pub(crate) fn selector_rate(&self, selector: u64) -> Option<u64> {
+        self.selector_rates.get(selector)
     }
 
-    /// Whether anything has a name.
+    /// Rate of an interface, where one was announced for it.
+    pub(crate) fn interface_rate(&self, index: u64) -> Option<u64> {
+        self.interface_rates.get(index)
+    }
+
+    /// Whether any interface has a rate of its own.
+    pub(crate) fn has_interface_rates(&self) -> bool {
+        !self.interface_rates.by_id.is_empty()
+    }
+
+    /// Whether there are names that records show.
     #[inline]
     pub(crate) fn has_names(&self) -> bool {
         self.has_names
     }
 
     /// The name of a thing.
-    pub(crate) fn name_of(&self, thing: Thing<'_>) -> Option<&[u8]> {
+    pub(crate) fn name_of(&self, thing: Thing) -> Option<&str> {
         self.names.get(thing)
-    }
-
-    /// The same without names.
-    pub(crate) fn nameless(&self) -> Self {
-        Self { names: Arc::default(), has_names: false, ..self.clone() }
     }
 
     /// Start time of the exporter, ms since 1970; 0 where none was announced.
@@ -148,207 +256,137 @@ impl OptionsState {
         then
     }
 
-    /// Whether the state says already what `meaning` says.
-    pub(crate) fn knows(&self, meaning: &Meaning<'_>) -> bool {
-        let rate = match (meaning.rate, meaning.selector) {
-            (0, _) => true,
-            (rate, Some(selector)) => match self.selector_rates.get(&selector) {
-                Some(known) => known.value == rate,
-                None => self.selector_rates.len() >= MAX_SELECTORS,
-            },
-            (rate, None) => rate == self.domain_rate.value,
+    /// How what an options record says stands to the state.
+    pub(crate) fn standing_of(&self, meaning: &Meaning<'_>) -> Standing {
+        let by_id = |rates: &RateTable, id| match rates.get(id) {
+            Some(known) if known == meaning.rate => Standing::Known,
+            _ if rates.has_room(id) => Standing::News,
+            _ => Standing::WithoutRoom(1),
         };
-        let named = meaning.named.as_ref().is_none_or(|named| self.names.knows(named));
-        rate && named && (meaning.boot_ms == 0 || meaning.boot_ms == self.boot_ms.value)
+        let rate = match meaning.of {
+            _ if meaning.rate == 0 => Standing::Known,
+            Sampled::Selector(id) => by_id(&self.selector_rates, id),
+            Sampled::Interface(index) => by_id(&self.interface_rates, index),
+            Sampled::Domain if meaning.rate == self.domain_rate.value => Standing::Known,
+            Sampled::Domain => Standing::News,
+        };
+        let boot_is_known = meaning.boot_ms == 0 || meaning.boot_ms == self.boot_ms.value;
+        match (rate, self.names.without_room(&meaning.named)) {
+            (Standing::News, _) | (_, None) => Standing::News,
+            _ if !boot_is_known => Standing::News,
+            (Standing::Known, Some(0)) => Standing::Known,
+            (Standing::Known, Some(names)) => Standing::WithoutRoom(names),
+            (Standing::WithoutRoom(rates), Some(names)) => Standing::WithoutRoom(rates + names),
+        }
     }
 
     /// Takes over what `meaning` says, at `time` (ms since 1970).
     pub(crate) fn apply(&mut self, meaning: &Meaning<'_>, time: u64) {
-        match meaning.selector {
-            _ if meaning.rate == 0 => {}
-            Some(selector) => {
-                if let Some(rate) = self.rate_entry(selector) {
-                    rate.say(meaning.rate, time);
-                }
-            }
-            None => self.domain_rate.say(meaning.rate, time),
+        let rate = Learnt { value: meaning.rate, time };
+        let say = |known: &mut Learnt, news: Learnt| known.say(news.value, news.time);
+        match meaning.of {
+            Sampled::Domain => drop(self.domain_rate.say(rate.value, rate.time)),
+            Sampled::Selector(id) => drop(self.selector_rates.each_news([(id, rate)], say)),
+            Sampled::Interface(index) => drop(self.interface_rates.each_news([(index, rate)], say)),
         }
         self.boot_ms.say(meaning.boot_ms, time);
-        if let Some(named) = &meaning.named {
-            Arc::make_mut(&mut self.names).insert(named);
-            self.has_names = !self.names.is_empty();
+        if !self.names.knows(&meaning.named) {
+            Arc::make_mut(&mut self.names).say(&meaning.named, time);
+            self.has_names = self.names.in_records();
         }
     }
 
     /// Takes over all that the news of a set say.
-    pub(crate) fn apply_all(&mut self, news: &Self, said: Said) {
-        for (&selector, rate) in &*news.selector_rates {
-            if let Some(known) = self.rate_entry(selector) {
-                known.take(rate, said);
-            }
-        }
-        self.domain_rate.take(&news.domain_rate, said);
-        self.boot_ms.take(&news.boot_ms, said);
-        if news.has_names {
-            Arc::make_mut(&mut self.names).extend(&news.names, said == Said::Now);
-            self.has_names = true;
-        }
+    pub(crate) fn apply_all(&mut self, news: &Self, said: Said) -> Change {
+        let mut change = Change::default();
+        let take = |known: &mut Learnt, news: Learnt| known.take(news, said);
+        change.add_rates(self.selector_rates.each_news(news.selector_rates.all(), take));
+        change.add_rates(self.interface_rates.each_news(news.interface_rates.all(), take));
+        change.values |= self.domain_rate.take(news.domain_rate, said);
+        change.values |= self.boot_ms.take(news.boot_ms, said);
+        self.change_names(&mut change, |names| names.take(&news.names, said));
+        change
     }
 
-    /// Takes over what other nodes have learnt, each value where it is later than the own; says whether any changed.
-    pub(crate) fn merge(&mut self, shared: &SharedOptions) -> bool {
-        let mut changed = self.domain_rate.merge(shared.domain_rate);
-        changed |= self.boot_ms.merge(shared.boot_ms);
-        for &(selector, rate) in shared.selector_rates.iter().filter(|(_, rate)| rate.value != 0) {
-            changed |= self.rate_entry(selector).is_some_and(|known| known.merge(rate));
+    /// Takes over what other nodes have learnt, each value where it is later than the own.
+    pub(crate) fn merge(&mut self, shared: &SharedOptions) -> Change {
+        let mut change = Change::default();
+        let (selectors, interfaces) = (&shared.selector_rates, &shared.interface_rates);
+        change.add_rates(self.selector_rates.each_news(selectors.iter().copied(), Learnt::merge));
+        change.add_rates(self.interface_rates.each_news(interfaces.iter().copied(), Learnt::merge));
+        change.values |= self.domain_rate.merge(shared.domain_rate);
+        change.values |= self.boot_ms.merge(shared.boot_ms);
+        self.change_names(&mut change, |names| names.merge(&shared.names));
+        change
+    }
+
+    fn change_names(&mut self, change: &mut Change, by: impl FnOnce(&mut Names) -> Kept) {
+        // Cheap: the tables are shared with the state before until one of them changes.
+        let mut names = Names::clone(&self.names);
+        let kept = by(&mut names);
+        if kept.changed {
+            self.names = Arc::new(names);
+            self.has_names = self.names.in_records();
         }
-        changed
+        change.add_names(kept);
     }
 
     /// The state as others are told of it.
     pub(crate) fn shared(&self) -> SharedOptions {
-        let mut selector_rates: Vec<_> = self.selector_rates.iter().map(|(id, rate)| (*id, *rate)).collect();
-        selector_rates.sort_unstable();
-        SharedOptions { domain_rate: self.domain_rate, selector_rates, boot_ms: self.boot_ms }
-    }
-
-    fn rate_entry(&mut self, selector: u64) -> Option<&mut Learnt> {
-        let rates = Arc::make_mut(&mut self.selector_rates);
-        if rates.len() >= MAX_SELECTORS {
-            return rates.get_mut(&selector);
+        SharedOptions {
+            domain_rate: self.domain_rate,
+            selector_rates: self.selector_rates.shared(),
+            interface_rates: self.interface_rates.shared(),
+            boot_ms: self.boot_ms,
+            names: self.names.shared(),
         }
-        Some(rates.entry(selector).or_default())
     }
 }
 
 /// Options state of a domain as nodes tell each other.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SharedOptions {
-    /// Sampling rate that holds where no selector says otherwise.
+    /// Sampling rate that holds where neither a selector nor an interface says otherwise.
     pub domain_rate: Learnt,
     /// Sampling rates by NetFlow v9's sampler id or PSAMP's selector id, sorted by it.
     pub selector_rates: Vec<(u64, Learnt)>,
+    /// Sampling rates by the SNMP index of an interface, sorted by it.
+    pub interface_rates: Vec<(u64, Learnt)>,
     /// When the exporter started (systemInitTimeMilliseconds), milliseconds since 1970.
     pub boot_ms: Learnt,
+    /// Names, sorted by kind, then id.
+    pub names: Vec<SharedName>,
 }
 
 impl SharedOptions {
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
-        self.domain_rate.value == 0 && self.boot_ms.value == 0 && self.selector_rates.is_empty()
+        self.domain_rate.value == 0
+            && self.boot_ms.value == 0
+            && self.selector_rates.is_empty()
+            && self.interface_rates.is_empty()
+            && self.names.is_empty()
     }
 
-    /// The time of the latest value, ms since 1970.
-    pub(crate) fn latest(&self) -> u64 {
-        let rates = self.selector_rates.iter().map(|(_, rate)| rate.time);
-        rates.chain([self.domain_rate.time, self.boot_ms.time]).max().unwrap_or(0)
+    /// How many values there are by number or name.
+    pub(crate) fn len(&self) -> usize {
+        self.selector_rates.len() + self.interface_rates.len() + self.names.len()
     }
-}
 
-/// What one options record says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Meaning<'a> {
-    pub(crate) rate: u64,
-    pub(crate) selector: Option<u64>,
-    pub(crate) boot_ms: u64,
-    pub(crate) named: Option<Named<'a>>,
-}
-
-impl<'a> Meaning<'a> {
-    /// Reads an options record.
-    pub(crate) fn of(record: &WireRecord<'a>) -> Self {
-        let mut rates = Rates::default();
-        let mut meaning = Self { named: Named::of(record), ..Self::default() };
-        let mut boot_ms = None;
-        for (field, value) in record.elements() {
-            let v9_scope = field.scope && record.version == 9;
-            if field.pen != 0 || v9_scope || value.is_empty() {
-                continue;
-            }
-            match field.id {
-                48 | 302 => {
-                    meaning.selector.get_or_insert(unsigned(value));
-                }
-                160 => {
-                    boot_ms.get_or_insert(unsigned(value));
-                }
-                id => rates.note(id, value),
+    /// Leaves out what was learnt later than `limit` (ms since 1970): it would hold until then, whatever is said. Says how much.
+    pub(crate) fn without_later(&mut self, limit: u64) -> usize {
+        let before = self.len();
+        let mut single = 0;
+        for value in [&mut self.domain_rate, &mut self.boot_ms] {
+            if value.time > limit {
+                *value = Learnt::default();
+                single += 1;
             }
         }
-        meaning.rate = rates.rate();
-        meaning.boot_ms = boot_ms.unwrap_or(0);
-        meaning
-    }
-}
-
-/// The elements that announce a sampling rate, in one record; of one that is there twice the first counts.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Rates {
-    /// samplingInterval (34), samplerRandomInterval (50).
-    interval: Option<u64>,
-    random_interval: Option<u64>,
-    /// samplingPacketInterval (305), samplingPacketSpace (306): count-based, `interval` of `interval + space` packets.
-    packet_interval: Option<u64>,
-    packet_space: Option<u64>,
-    /// samplingSize (309), samplingPopulation (310): `size` of `population` packets.
-    size: Option<u64>,
-    population: Option<u64>,
-    /// samplingProbability (311).
-    probability: Option<f64>,
-}
-
-impl Rates {
-    /// Takes an element; 307 and 308 are time-based and give no rate.
-    pub(crate) fn note(&mut self, id: u16, value: &[u8]) {
-        if value.is_empty() {
-            return;
-        }
-        let number = match id {
-            34 => &mut self.interval,
-            50 => &mut self.random_interval,
-            305 => &mut self.packet_interval,
-            306 => &mut self.packet_space,
-            309 => &mut self.size,
-            310 => &mut self.population,
-            311 => {
-                self.probability.get_or_insert(float(value));
-                return;
-            }
-            _ => return,
-        };
-        number.get_or_insert(unsigned(value));
-    }
-
-    /// Packets on the wire per packet observed, rounded; 0 where nothing was announced or it makes no sense.
-    pub(crate) fn rate(&self) -> u64 {
-        if let (Some(interval @ 1..), Some(space)) = (self.packet_interval, self.packet_space) {
-            return divide(interval.saturating_add(space), interval);
-        }
-        if let (Some(size @ 1..), Some(population)) = (self.size, self.population)
-            && population >= size
-        {
-            return divide(population, size);
-        }
-        if let Some(probability) = self.probability
-            && probability > 0.0
-            && probability <= 1.0
-        {
-            return (1.0 / probability).round() as u64;
-        }
-        let plain = [self.random_interval, self.interval].into_iter().flatten();
-        plain.into_iter().find(|&rate| rate != 0).unwrap_or(0)
-    }
-}
-
-fn divide(whole: u64, part: u64) -> u64 {
-    whole / part + u64::from(whole % part >= part.div_ceil(2))
-}
-
-fn float(value: &[u8]) -> f64 {
-    match (<[u8; 4]>::try_from(value), <[u8; 8]>::try_from(value)) {
-        (Ok(bytes), _) => f64::from(f32::from_be_bytes(bytes)),
-        (_, Ok(bytes)) => f64::from_be_bytes(bytes),
-        _ => 0.0,
+        self.selector_rates.retain(|(_, rate)| rate.time <= limit);
+        self.interface_rates.retain(|(_, rate)| rate.time <= limit);
+        self.names.retain(|name| name.time <= limit);
+        single + before - self.len()
     }
 }
 
@@ -356,60 +394,71 @@ fn float(value: &[u8]) -> f64 {
 mod tests {
     use super::*;
 
-    fn rate(elements: &[(u16, u64)]) -> u64 {
-        let mut rates = Rates::default();
-        for (id, value) in elements {
-            rates.note(*id, &value.to_be_bytes());
-        }
-        rates.rate()
+    fn of(rate: u64, of: Sampled) -> Meaning<'static> {
+        Meaning { rate, of, ..Meaning::default() }
     }
 
     #[test]
-    fn every_way_to_announce_a_rate() {
-        assert_eq!(rate(&[(34, 1000)]), 1000);
-        assert_eq!(rate(&[(50, 100), (34, 0)]), 100);
-        assert_eq!(rate(&[(305, 1), (306, 999)]), 1000);
-        assert_eq!(rate(&[(305, 10), (306, 90)]), 10);
-        assert_eq!(rate(&[(309, 2), (310, 200)]), 100);
-        assert_eq!(rate(&[(311, 0.01f64.to_bits())]), 100);
-        assert_eq!(rate(&[(305, 7)]), 0, "an interval without a space says nothing");
-        assert_eq!(rate(&[(307, 5), (308, 5)]), 0, "time-based sampling gives no rate");
-    }
-
-    #[test]
-    fn nonsense_gives_no_rate() {
-        assert_eq!(rate(&[(309, 200), (310, 2)]), 0, "a population below its sample");
-        assert_eq!(rate(&[(311, 7.0f64.to_bits())]), 0);
-        assert_eq!(rate(&[(34, 0)]), 0);
-        assert_eq!(rate(&[(34, 0xffff_ffff)]), 0xffff_ffff);
-        assert_eq!(rate(&[(305, u64::MAX), (306, u64::MAX)]), 1);
-    }
-
-    #[test]
-    fn selectors_come_before_the_domain_and_are_bounded() {
+    fn rates_are_kept_by_what_they_are_of_and_bounded() {
         let mut state = OptionsState::default();
-        state.apply(&Meaning { rate: 10, ..Meaning::default() }, 1);
-        for selector in 0..2 * MAX_SELECTORS as u64 {
-            let meaning = Meaning { rate: selector + 1, selector: Some(selector), ..Meaning::default() };
-            state.apply(&meaning, 1);
-            assert!(state.knows(&meaning), "knowing what cannot be kept avoids asking again");
+        state.apply(&of(10, Sampled::Domain), 1);
+        for id in 0..5000 {
+            for (sampled, most) in
+                [(Sampled::Selector(id), MAX_SELECTORS), (Sampled::Interface(id), MAX_INTERFACES)]
+            {
+                let meaning = of(id + 1, sampled);
+                let has_room = id < most as u64;
+                let standing = if has_room { Standing::News } else { Standing::WithoutRoom(1) };
+                assert_eq!(state.standing_of(&meaning), standing);
+                state.apply(&meaning, 1);
+                assert_eq!(state.standing_of(&meaning) == Standing::Known, has_room);
+            }
         }
-        assert_eq!((state.rate_of(5), state.rate_of(5000), state.domain_rate()), (6, 10, 10));
-        assert_eq!(state.selector_rates.len(), MAX_SELECTORS);
+        assert_eq!(
+            (state.selector_rate(5), state.selector_rate(4999), state.domain_rate()),
+            (Some(6), None, 10)
+        );
+        assert_eq!((state.interface_rate(7), state.interface_rate(4999)), (Some(8), None));
+        assert_eq!(state.octets(), OCTETS + (MAX_SELECTORS + MAX_INTERFACES) * RATE_OCTETS);
     }
 
     #[test]
     fn the_later_value_wins_in_whichever_order_nodes_hear_of_it() {
         let mut early = OptionsState::default();
-        early.apply(&Meaning { rate: 10, selector: Some(1), boot_ms: 5, named: None }, 100);
+        let boot = Meaning { boot_ms: 5, ..of(10, Sampled::Selector(1)) };
+        early.apply(&boot, 100);
+        early.apply(&of(70, Sampled::Interface(1)), 100);
         let mut late = OptionsState::default();
-        late.apply(&Meaning { rate: 20, selector: Some(1), ..Meaning::default() }, 200);
+        late.apply(&of(20, Sampled::Selector(1)), 200);
         let (first, second) = (early.shared(), late.shared());
-        assert!(early.merge(&second) && !early.merge(&first));
-        assert!(late.merge(&first), "the boot time is news");
+        assert!(early.merge(&second).values && !early.merge(&first).any());
+        assert!(late.merge(&first).values, "the boot time is news");
         assert_eq!(early, late);
-        assert_eq!((late.rate_of(1), late.boot_ms()), (20, 5));
-        late.apply(&Meaning { rate: 30, selector: Some(1), ..Meaning::default() }, 150);
-        assert!(early.merge(&late.shared()), "what is said here is later than what it replaces");
+        assert_eq!((late.selector_rate(1), late.interface_rate(1), late.boot_ms()), (Some(20), Some(70), 5));
+        late.apply(&of(30, Sampled::Selector(1)), 150);
+        assert!(early.merge(&late.shared()).values, "what is said here is later than what it replaces");
+    }
+
+    #[test]
+    fn what_is_said_again_is_no_change() {
+        let mut state = OptionsState::default();
+        let mut news = OptionsState::default();
+        news.apply(&of(10, Sampled::Interface(3)), 100);
+        assert_eq!(state.apply_all(&news, Said::Now), Change { values: true, ..Change::default() });
+        let before = state.clone();
+        assert_eq!(state.apply_all(&news, Said::Now), Change::default());
+        assert_eq!(state.merge(&before.shared()), Change::default());
+        assert!(Arc::ptr_eq(&state.interface_rates.by_id, &before.interface_rates.by_id));
+        assert!(Arc::ptr_eq(&state.names, &before.names));
+    }
+
+    #[test]
+    fn what_was_learnt_in_the_future_is_left_out() {
+        let mut state = OptionsState::default();
+        state.apply(&of(10, Sampled::Domain), 100);
+        state.apply(&of(10, Sampled::Interface(1)), 300);
+        let mut shared = state.shared();
+        assert_eq!(shared.without_later(200), 1);
+        assert_eq!((shared.domain_rate.value, shared.interface_rates), (10, vec![]));
     }
 }

@@ -11,7 +11,8 @@ use crate::definitions::{Lookup, Mark};
 use crate::error::Reason;
 use crate::exporter_store::{ExporterStore, Learned, ScopeKey};
 use crate::layouts::Layout;
-use crate::options::{Meaning, OptionsState, Said};
+use crate::options::{OptionsState, Said, Standing};
+use crate::options_record::Meaning;
 use crate::order::Stamp;
 use crate::overrides::{Overrides, Sampling, Treatment};
 use crate::pending::HeldSet;
@@ -68,6 +69,20 @@ struct Known {
     layout: Weak<Layout>,
     /// Whether it is known that data decodes by it.
     proven: bool,
+}
+
+/// What the options records of a set say that is not known.
+#[derive(Debug, Default)]
+pub(crate) struct News {
+    state: Option<OptionsState>,
+    /// How much of it finds no room.
+    left_out: usize,
+}
+
+impl News {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.state.is_none() && self.left_out == 0
+    }
 }
 
 /// Where the plan of a data set is in the session, or why there is none yet.
@@ -340,16 +355,22 @@ impl Session {
 
     /// Adds to `news` what an options record says, from the first on that says something new. They are learnt together, so
     /// that a set of records which contradict each other costs no more than one.
-    pub(crate) fn note(&self, news: &mut Option<OptionsState>, meaning: &Meaning<'_>, stamp: &Stamp) {
-        if news.is_some() || !self.options.knows(meaning) {
-            news.get_or_insert_default().apply(meaning, stamp.time);
+    pub(crate) fn note(&self, news: &mut News, meaning: &Meaning<'_>, stamp: &Stamp) {
+        let standing = if news.state.is_some() { Standing::News } else { self.options.standing_of(meaning) };
+        match standing {
+            Standing::Known => {}
+            Standing::News => news.state.get_or_insert_default().apply(meaning, stamp.time),
+            Standing::WithoutRoom(count) => news.left_out += count,
         }
     }
 
-    /// Lets all decoders know what the options records of a set have said, or had said when it came.
-    pub(crate) fn learn(&self, store: &ExporterStore, news: &OptionsState, said: Said) {
-        if let Some(scope) = &self.scope {
-            store.learn_options(&self.key.scope, scope, news, said);
-        }
+    /// Lets all decoders know what the options records of a set have said, or had said when it came. Gives how much of it found no
+    /// room.
+    pub(crate) fn learn(&self, store: &ExporterStore, news: &News, said: Said) -> usize {
+        let learnt = match (&news.state, &self.scope) {
+            (Some(state), Some(scope)) => store.learn_options(&self.key.scope, scope, state, said),
+            _ => 0,
+        };
+        news.left_out + learnt
     }
 }

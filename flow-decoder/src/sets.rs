@@ -19,13 +19,14 @@ use crate::datagram::{Context, NamesInRecords};
 use crate::error::{Malformed, Path, Reason};
 use crate::exporter_store::{ExporterStore, Learned};
 use crate::held_message::HeldMessage;
-use crate::options::{Meaning, OptionsState, Said};
+use crate::options::{OptionsState, Said};
+use crate::options_record::Meaning;
 use crate::order::Stamp;
 use crate::overrides::Sampling;
 use crate::pending::HeldSet;
 use crate::plan::{Located, Scene};
 use crate::protocol::Protocol;
-use crate::session::{Resolved, Session};
+use crate::session::{News, Resolved, Session};
 use crate::shared_fields::SharedFields;
 use crate::sink::Sink;
 use crate::structured::InnerTemplates;
@@ -312,12 +313,8 @@ impl Message<'_> {
             filled_in = options.as_it_was(rate.get().into(), 0);
             options = &filled_in;
         }
-        let nameless;
-        if options.has_names() && context.options.names == NamesInRecords::LeftOut {
-            nameless = options.nameless();
-            options = &nameless;
-        }
-        workspace.shared.for_set(plan, sampling.of(options.domain_rate()));
+        let by_interface = options.has_interface_rates() && plan.is_sampled_by_interface();
+        workspace.shared.for_set(plan, if by_interface { 0 } else { sampling.of(options.domain_rate()) });
         let clock = self.clock.with_boot(options.boot_ms());
         let shared = workspace.shared.as_bytes();
         let of_domain;
@@ -326,12 +323,12 @@ impl Message<'_> {
             of_domain = session.inner_templates();
             templates = &of_domain;
         }
-        let has_names = options.has_names();
-        let scene =
-            Scene { payload: context.datagram.payload, clock: &clock, options, shared, has_names, templates };
+        let has_names = options.has_names() && context.options.names == NamesInRecords::Shown;
+        let payload = context.datagram.payload;
+        let scene = Scene { payload, clock: &clock, options, shared, has_names, by_interface, templates };
         let pass = Pass::first(plan);
         let records = Records { plan, scene, set: Some(set.id), header: self.header, path, pass };
-        let mut news = None;
+        let mut news = News::default();
         let learn = |meaning: &Meaning<'_>| session.note(&mut news, meaning, &self.stamp);
         let decoded = records.decode(context, &mut workspace.located, set.body, learn);
         if let Some(pass) = pass {
@@ -346,9 +343,9 @@ impl Message<'_> {
             }
             (Err((error, inner)), None) => context.set_rejected(error.within(inner), path),
         }
-        if let Some(news) = &news {
+        if !news.is_empty() {
             let said = if then.is_none() { Said::Now } else { Said::Earlier(self.stamp.time) };
-            session.learn(self.store, news, said);
+            context.statistics.options_left_out += session.learn(self.store, &news, said) as u64;
         }
         session.follow();
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::definitions::{Definition, Definitions, Mark, Templates};
 use crate::error::Reason;
 use crate::exporter_store::{ExporterStore, ScopeKey};
-use crate::options::SharedOptions;
+use crate::options::{OptionsState, SharedOptions};
 use crate::order::{Order, seconds};
 use crate::scope::{Note, Scope, ScopeState, Standing};
 use crate::template::{Template, TemplateKind, VARIABLE};
@@ -62,6 +62,8 @@ pub struct Imported {
     pub older: usize,
     /// Whether the options state has changed.
     pub options_changed: bool,
+    /// Names and rates of options data that were not taken, because their domain has no room or they were learnt in the future.
+    pub options_left_out: usize,
     /// Definitions that were not taken, by template id.
     pub refused: Vec<(u16, Refused)>,
     /// Whether a definition of this node was later than what came, but had an earlier measure of the same boot. It has the
@@ -146,7 +148,7 @@ impl ExporterStore {
     pub fn import(&self, key: &ScopeKey, shared: SharedScope, now_ns: u64) -> Imported {
         let mut imported = Imported::default();
         let now_ms = now_ns / 1_000_000;
-        let SharedScope { mut definitions, options } = shared;
+        let SharedScope { mut definitions, mut options } = shared;
         definitions.retain(|definition| match definition.check(key, now_ms) {
             Ok(()) => true,
             Err(why) => {
@@ -154,8 +156,8 @@ impl ExporterStore {
                 false
             }
         });
-        let options_usable =
-            !options.is_empty() && options.latest() <= now_ms.saturating_add(AHEAD_MS) && key.version >= 9;
+        imported.options_left_out = options.without_later(now_ms.saturating_add(AHEAD_MS));
+        let options_usable = !options.is_empty() && matches!(key.version, 9 | 10);
         if definitions.is_empty() && !options_usable {
             return imported;
         }
@@ -200,8 +202,17 @@ impl ExporterStore {
             publish |= self.merge_definition(&mut next.templates, definition, imported);
         }
         if let Some(options) = options {
-            imported.options_changed = Arc::make_mut(&mut next.options).merge(options);
-            publish |= imported.options_changed;
+            let mut merged = OptionsState::clone(&next.options);
+            let change = merged.merge(options);
+            imported.options_left_out += change.left_out;
+            let grown = merged.octets().saturating_sub(next.options.octets());
+            if grown > 0 && self.lacks(grown) {
+                imported.options_left_out += options.len();
+            } else if change.any() {
+                imported.options_changed = true;
+                next.options = Arc::new(merged);
+                publish = true;
+            }
         }
         if publish {
             next.templates.shrink();
@@ -291,13 +302,19 @@ impl ExporterStore {
         self.changes().take_scopes(max)
     }
 
+    /// The same of scopes of which only names have changed that options data gives. A table of them comes in many datagrams, so who
+    /// tells others may wait for more.
+    pub fn take_name_changes(&self, max: usize) -> Vec<ScopeKey> {
+        self.changes().take_names(max)
+    }
+
     /// Templates that data of this node waits for, `max` at most; each again once a second at most, while data for it comes.
     pub fn take_wanted(&self, max: usize) -> Vec<(ScopeKey, u16)> {
         self.changes().take_wanted(max)
     }
 
-    /// Whom to wake when there is something to take by [`Self::take_changes`] or [`Self::take_wanted`] and was nothing
-    /// before. It is called by workers, so it must be quick. It can be set once; false where it was set before.
+    /// Whom to wake when there is something to take by [`Self::take_changes`], [`Self::take_name_changes`] or
+    /// [`Self::take_wanted`] and was nothing before. It is called by workers, so it must be quick. It can be set once; false where it was set before.
     pub fn on_change(&self, hook: Box<dyn Fn() + Send + Sync>) -> bool {
         self.changes().set_hook(hook)
     }

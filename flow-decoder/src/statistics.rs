@@ -115,6 +115,8 @@ pub struct Statistics {
     pub templates: TemplateCounts,
     /// Damage of any kind, each occurrence: sets, templates, samples, whole datagrams.
     pub malformed: ReasonCounts,
+    /// Names and sampling rates of options data for which their domain had no room, each time that they came.
+    pub options_left_out: u64,
     /// Records written, by stream (also where the stream's output is off).
     pub records: [u64; Stream::COUNT],
 }
@@ -142,6 +144,7 @@ impl Statistics {
         a.withdrawn += b.withdrawn;
         a.conflicts += b.conflicts;
         self.malformed.add(&other.malformed);
+        self.options_left_out += other.options_left_out;
         for (mine, theirs) in self.protocols.iter_mut().zip(other.protocols) {
             *mine += theirs;
         }

@@ -5,12 +5,16 @@ mod wire;
 
 use std::sync::Arc;
 
-use flow_decoder::{Decoder, DecoderOptions, NamesInRecords};
-use rig::Rig;
-use wire::{Field, Message, field};
+use flow_decoder::{Decoder, DecoderOptions, NameKind, NamesInRecords, ScopeKey, Share, ZoneId};
+use rig::{RECEIVED_NS, Rig, exporter};
+use wire::{DOMAIN, EXPORT_TIME, Field, Message, field};
 
 const DATA: &[Field] = &[field(10, 4), field(14, 2), field(234, 4), field(235, 4), field(95, 4), field(1, 1)];
 const RECORD: [u8; 19] = [0, 0, 0, 7, 0, 8, 0x60, 0, 0, 1, 0x60, 0, 0, 2, 3, 0, 0, 80, 9];
+
+fn key(version: u16) -> ScopeKey {
+    ScopeKey { zone: ZoneId(0), exporter: exporter(0).ip(), version, domain: DOMAIN }
+}
 
 fn padded(name: &str, length: usize) -> Vec<u8> {
     let mut octets = name.as_bytes().to_vec();
@@ -113,4 +117,70 @@ fn names_without_end_stay_in_their_bounds() {
         rig.kept.clear();
     }
     assert!(rig.store.bytes() < 1 << 20, "{} octets", rig.store.bytes());
+    let kept = rig.store.export(&key(10), Share::Proven).expect("a scope").options.names.len() as u64;
+    assert_eq!(rig.decoder.statistics().options_left_out, 10_000 - kept, "what is left out is counted");
+    assert!(kept > 3000);
+}
+
+/// Cisco says both of an interface in one record, and a domain may have a name.
+#[test]
+fn descriptions_and_the_exporter_s_name_are_kept_though_no_record_shows_them() {
+    let mut rig = Rig::new();
+    let both = [field(83, 20), field(82, 8)];
+    let message = Message::ipfix().options_template(300, &[field(10, 4), field(14, 4)], &both);
+    let interface = [&[0, 0, 0, 7, 0, 0, 0, 7][..], &padded("to the core", 20), &padded("Gi0/7", 8)];
+    let message = message.set(300, interface.concat());
+    let message = message.options_template(301, &[field(149, 4)], &[field(300, 6)]);
+    rig.take(message.set(301, [&[0, 0, 0, 1][..], b"edge-1"].concat()).build());
+    rig.take(Message::ipfix().templates(&[(256, DATA)]).set(256, RECORD).build());
+    assert_eq!(shown(&rig)[0], "Gi0/7");
+    let names = rig.store.export(&key(10), Share::Proven).expect("a scope").options.names;
+    let texts: Vec<_> = names.iter().map(|name| (name.kind, name.id, &*name.text)).collect();
+    assert_eq!(
+        texts,
+        [
+            (NameKind::Interface, 7, "Gi0/7"),
+            (NameKind::InterfaceDescription, 7, "to the core"),
+            (NameKind::Exporter, 0, "edge-1")
+        ]
+    );
+}
+
+#[test]
+fn names_are_shared_with_their_times() {
+    let mut rig = Rig::new();
+    rig.take(tables(Message::v9(), true).build());
+    assert_eq!(rig.store.take_changes(9), [key(9)], "the templates of the tables are proven");
+    let mut shared = rig.store.export(&key(9), Share::Proven).expect("a scope");
+    assert!(shared.options.names.iter().all(|name| name.time == u64::from(EXPORT_TIME) * 1000));
+    let mut other = Rig::new();
+    assert!(other.store.import(&key(9), shared.clone(), RECEIVED_NS).options_changed);
+    other.take(Message::v9().templates(&[(256, DATA)]).set(256, RECORD).build());
+    assert_eq!(shown(&other), ["Gi0/7", "Te0/8", "red", "blue", "http"]);
+    let generation = other.store.generation();
+    assert!(!other.store.import(&key(9), shared.clone(), RECEIVED_NS).options_changed, "again is nothing");
+    assert_eq!(other.store.generation(), generation);
+    shared.options.names.truncate(1);
+    shared.options.names[0].text = "old".into();
+    shared.options.names[0].time -= 1;
+    assert!(!other.store.import(&key(9), shared.clone(), RECEIVED_NS).options_changed, "older");
+    shared.options.names[0].time += 2;
+    assert!(other.store.import(&key(9), shared.clone(), RECEIVED_NS).options_changed);
+    shared.options.names[0].time += 3_600_000;
+    let imported = other.store.import(&key(9), shared, RECEIVED_NS);
+    assert_eq!((imported.options_changed, imported.options_left_out), (false, 1), "in the future");
+}
+
+#[test]
+fn a_table_that_says_nothing_new_is_told_to_nobody() {
+    let mut rig = Rig::new();
+    rig.take(tables(Message::v9(), true).build());
+    rig.store.take_changes(9);
+    rig.store.take_name_changes(9);
+    rig.take(tables(Message::v9(), true).build());
+    assert!(rig.store.take_changes(9).is_empty() && rig.store.take_name_changes(9).is_empty());
+    let renamed = [&[0; 4][..], &[0x60, 0, 0, 1], &padded("green", 16)].concat();
+    rig.take(Message::v9().set(301, renamed).build());
+    assert!(rig.store.take_changes(9).is_empty());
+    assert_eq!(rig.store.take_name_changes(9), [key(9)], "only names have changed");
 }

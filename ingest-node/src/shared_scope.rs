@@ -4,15 +4,18 @@
 //! definition or options entry that cannot be costs itself. What only a later version of the contract knows is left out
 //! without a word. The store checks again what needs its knowledge (times, room, fields of the protocol).
 
+mod options;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 
-use catchment_proto::cluster::v1::{self, options_entry::Kind};
+use catchment_proto::cluster::v1;
 use flow_decoder::template::{FieldSpecifier, Template, TemplateKind};
-use flow_decoder::{Learnt, Order, Reason, ScopeKey, SharedDefinition, SharedOptions, SharedScope};
+use flow_decoder::{Order, Reason, ScopeKey, SharedDefinition, SharedScope};
 use prost::Message as _;
 
+pub use self::options::options_messages;
 use crate::flow::Zones;
 
 /// Octets of one message: what a coordinator keeps of a scope (512 KiB), with room for its hash. A scope with more is told in several.
@@ -58,6 +61,9 @@ pub enum Invalid {
     /// A template that no exporter could announce.
     #[error("a template that cannot be ({})", .0.label())]
     Template(Reason),
+    /// A name that is empty, or longer than 255 octets.
+    #[error("a name of {0} octets")]
+    Name(usize),
     /// It does not say when it was announced.
     #[error("no order")]
     NoOrder,
@@ -136,7 +142,7 @@ pub fn read(message: &v1::ScopeState, zones: &Zones, trust: Trust) -> Result<Rea
         }
     }
     for entry in &message.options {
-        if let Err(why) = read_option(entry, &mut read.scope.options) {
+        if let Err(why) = options::read_option(entry, &mut read.scope.options) {
             read.skip(why);
         }
     }
@@ -192,34 +198,22 @@ fn template(message: &v1::Layout) -> Result<Template, Invalid> {
     Template::new(kind, fields).map_err(Invalid::Template)
 }
 
-fn read_option(entry: &v1::OptionsEntry, options: &mut SharedOptions) -> Result<(), Invalid> {
-    let learnt = Learnt { time: order(entry.order.as_ref())?.time, value: entry.number };
-    match entry.kind() {
-        Kind::SamplingDomain => options.domain_rate = options.domain_rate.max(learnt),
-        Kind::SystemInitTime => options.boot_ms = options.boot_ms.max(learnt),
-        Kind::SamplingSelector => options.selector_rates.push((entry.id, learnt)),
-        // Not kept by this store.
-        Kind::SamplingInterface
-        | Kind::InterfaceName
-        | Kind::InterfaceDescription
-        | Kind::VrfName
-        | Kind::ApplicationName
-        | Kind::ExporterName
-        | Kind::Unspecified => {}
-    }
-    Ok(())
-}
-
 /// The messages for what is known of a scope: one, or several of at most `largest` octets. None where nothing is known.
 pub fn messages(key: &ScopeKey, scope: &SharedScope, zones: &Zones, largest: usize) -> Vec<v1::ScopeState> {
     let key = key_message(key, zones);
-    let mut writing = Writing::new(&key, options_messages(&scope.options));
+    let mut writing = Writing::new(&key);
     let mut done = Vec::new();
+    for entry in options_messages(&scope.options) {
+        if !writing.add_option(&entry, largest) {
+            done.push(std::mem::replace(&mut writing, Writing::new(&key)).state);
+            writing.add_option(&entry, usize::MAX);
+        }
+    }
     let mut definitions: Vec<&SharedDefinition> = scope.definitions.iter().collect();
     definitions.sort_unstable_by_key(|definition| (definition.id, definition.port));
     for definition in definitions {
         if !writing.add(definition, largest) {
-            done.push(std::mem::replace(&mut writing, Writing::new(&key, Vec::new())).state);
+            done.push(std::mem::replace(&mut writing, Writing::new(&key)).state);
             // Alone it fits: a template has at most 1024 fields.
             writing.add(definition, usize::MAX);
         }
@@ -238,9 +232,20 @@ struct Writing<'s> {
 }
 
 impl<'s> Writing<'s> {
-    fn new(key: &v1::ScopeKey, options: Vec<v1::OptionsEntry>) -> Self {
-        let state = v1::ScopeState { key: Some(key.clone()), options, ..v1::ScopeState::default() };
+    fn new(key: &v1::ScopeKey) -> Self {
+        let state = v1::ScopeState { key: Some(key.clone()), ..v1::ScopeState::default() };
         Self { octets: state.encoded_len(), state, layouts: BTreeMap::new() }
+    }
+
+    /// Adds an options entry, unless the message would be larger than `largest` by it.
+    fn add_option(&mut self, entry: &v1::OptionsEntry, largest: usize) -> bool {
+        let added = entry.encoded_len() + AROUND;
+        if self.octets + added > largest {
+            return false;
+        }
+        self.octets += added;
+        self.state.options.push(entry.clone());
+        true
     }
 
     /// Adds a definition, unless the message would be larger than `largest` by it.
@@ -290,22 +295,6 @@ fn layout_message(template: &Template) -> v1::Layout {
     v1::Layout { kind: kind.into(), fields: template.fields().iter().map(field).collect() }
 }
 
-/// What options data said.
-pub fn options_messages(options: &SharedOptions) -> Vec<v1::OptionsEntry> {
-    let entry = |kind: Kind, id, learnt: Learnt| v1::OptionsEntry {
-        kind: kind.into(),
-        id,
-        number: learnt.value,
-        text: String::new(),
-        order: Some(v1::Order { epoch: 0, time_ms: learnt.time }),
-    };
-    let domain = [entry(Kind::SamplingDomain, 0, options.domain_rate)];
-    let selectors = options.selector_rates.iter().map(|(id, rate)| entry(Kind::SamplingSelector, *id, *rate));
-    let boot = [entry(Kind::SystemInitTime, 0, options.boot_ms)];
-    let entries = domain.into_iter().chain(selectors).chain(boot);
-    entries.filter(|entry| entry.number != 0).collect()
-}
-
 /// Whether `own` says anything that somebody who knows `theirs` would take over.
 pub fn adds(own: &SharedScope, theirs: &SharedScope) -> bool {
     let known: BTreeMap<(u16, u16), &SharedDefinition> =
@@ -315,188 +304,8 @@ pub fn adds(own: &SharedScope, theirs: &SharedScope) -> bool {
         Some(theirs) => rank(own) > rank(theirs),
         None => true,
     };
-    let learnt = |own: Learnt, theirs: Learnt| own.value != 0 && own > theirs;
-    let (mine, other) = (&own.options, &theirs.options);
-    let rates: BTreeMap<u64, Learnt> = other.selector_rates.iter().copied().collect();
-    own.definitions.iter().any(newer)
-        || learnt(mine.domain_rate, other.domain_rate)
-        || learnt(mine.boot_ms, other.boot_ms)
-        || mine
-            .selector_rates
-            .iter()
-            .any(|(id, rate)| learnt(*rate, rates.get(id).copied().unwrap_or_default()))
+    own.definitions.iter().any(newer) || options::adds_options(&own.options, &theirs.options)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use flow_decoder::ZoneId;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn zones() -> Zones {
-        Zones::named(["lab"])
-    }
-
-    fn key() -> ScopeKey {
-        ScopeKey { zone: ZoneId(1), exporter: Ipv4Addr::new(192, 0, 2, 1).into(), version: 10, domain: 7 }
-    }
-
-    fn shared(id: u16, port: u16, time: u64, length: u16) -> SharedDefinition {
-        let fields = [FieldSpecifier::iana(1, length)];
-        let template = Arc::new(Template::new(TemplateKind::Data, fields).unwrap());
-        SharedDefinition { id, port, order: Order { epoch: 0, time }, proven: true, template }
-    }
-
-    fn only(definitions: Vec<SharedDefinition>) -> SharedScope {
-        SharedScope { definitions, ..SharedScope::default() }
-    }
-
-    fn message() -> v1::ScopeState {
-        let scope = only(vec![shared(256, 1, 5, 4)]);
-        messages(&key(), &scope, &zones(), LARGEST).remove(0)
-    }
-
-    fn fields() -> impl Strategy<Value = Vec<FieldSpecifier>> {
-        let field = (any::<u32>(), any::<u16>(), 1..60u16, any::<bool>(), any::<bool>()).prop_map(
-            |(pen, id, length, variable, scope)| FieldSpecifier { pen, id, length, variable, scope },
-        );
-        prop::collection::vec(field, 1..20)
-    }
-
-    fn definitions() -> impl Strategy<Value = Vec<SharedDefinition>> {
-        let one = (any::<u16>(), 0..3u16, any::<u32>(), any::<u64>(), any::<bool>(), fields());
-        let one = one.prop_map(|(id, port, epoch, time, options, fields)| {
-            let kind = if options { TemplateKind::Options } else { TemplateKind::Data };
-            let template = Arc::new(Template::new(kind, fields).unwrap());
-            SharedDefinition { id, port, order: Order { epoch, time }, proven: true, template }
-        });
-        prop::collection::vec(one, 0..40).prop_map(|mut all| {
-            all.sort_unstable_by_key(|each| (each.id, each.port));
-            all.dedup_by_key(|each| (each.id, each.port));
-            all
-        })
-    }
-
-    fn options() -> impl Strategy<Value = SharedOptions> {
-        let learnt = || (any::<u64>(), 1..u64::MAX).prop_map(|(time, value)| Learnt { time, value });
-        let rates = prop::collection::btree_map(any::<u64>(), learnt(), 0..9);
-        (learnt(), rates, learnt()).prop_map(|(domain_rate, rates, boot_ms)| SharedOptions {
-            domain_rate,
-            selector_rates: rates.into_iter().collect(),
-            boot_ms,
-        })
-    }
-
-    proptest! {
-        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
-
-        #[test]
-        fn what_is_written_is_read_again(definitions in definitions(), options in options(), largest in 400..4000usize) {
-            let scope = SharedScope { definitions, options };
-            let written = messages(&key(), &scope, &zones(), largest);
-            let mut again = SharedScope::default();
-            for (index, message) in written.iter().enumerate() {
-                let one = message.definitions.len() < 2;
-                prop_assert!(one || message.encoded_len() <= largest, "{} octets", message.encoded_len());
-                let message = v1::ScopeState::decode(message.encode_to_vec().as_slice()).unwrap();
-                let part = read(&message, &zones(), Trust::Proven).unwrap();
-                prop_assert_eq!((part.key, part.skipped), (key(), 0));
-                again.definitions.extend(part.scope.definitions);
-                if index == 0 {
-                    again.options = part.scope.options;
-                }
-            }
-            prop_assert!(!adds(&again, &scope) && !adds(&scope, &again));
-            prop_assert_eq!(again, scope);
-        }
-
-        /// Whatever the octets: no panic, and nothing that the types rule out.
-        #[test]
-        fn any_message_is_read_or_refused(octets in prop::collection::vec(any::<u8>(), 0..200), flips in any::<u64>()) {
-            let mut valid = message().encode_to_vec();
-            let at = flips as usize % valid.len();
-            valid[at] ^= (flips >> 56) as u8;
-            for octets in [octets, valid] {
-                if let Ok(message) = v1::ScopeState::decode(octets.as_slice()) {
-                    let _ = read(&message, &zones(), Trust::Unproven);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn layouts_are_written_once() {
-        let scope = only((0..100).map(|id| shared(256 + id, 1, 5, 4 + id % 2)).collect());
-        let written = messages(&key(), &scope, &zones(), LARGEST);
-        assert_eq!((written.len(), written[0].layouts.len(), written[0].definitions.len()), (1, 2, 100));
-        assert!(messages(&key(), &SharedScope::default(), &zones(), LARGEST).is_empty());
-    }
-
-    #[test]
-    fn keys_that_cannot_be_cost_the_scope() {
-        let with = |change: fn(&mut v1::ScopeKey)| {
-            let mut message = message();
-            change(message.key.as_mut().unwrap());
-            read(&message, &zones(), Trust::Proven).unwrap_err()
-        };
-        assert_eq!(with(|key| key.exporter = vec![1; 5]), Invalid::Address(5));
-        assert_eq!(with(|key| key.version = 5), Invalid::Version(5));
-        assert_eq!(with(|key| key.zone = "elsewhere".to_owned()), Invalid::Zone("elsewhere".to_owned()));
-        assert_eq!(read(&v1::ScopeState::default(), &zones(), Trust::Proven), Err(Invalid::NoKey));
-    }
-
-    #[test]
-    fn mapped_addresses_are_ipv4() {
-        let mut message = key_message(&key(), &zones());
-        message.exporter = Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped().octets().to_vec();
-        assert_eq!(read_key(&message, &zones()), Ok(key()));
-    }
-
-    #[test]
-    fn a_part_that_cannot_be_costs_itself() {
-        type Change = fn(&mut v1::ScopeState);
-        let broken: [(Change, Invalid); 7] = [
-            (
-                |scope| scope.definitions[0].id = 70_000,
-                Invalid::Number { what: "template id", value: 70_000 },
-            ),
-            (|scope| scope.definitions[0].port = 65_536, Invalid::Number { what: "port", value: 65_536 }),
-            (|scope| scope.definitions[0].order = None, Invalid::NoOrder),
-            (|scope| scope.definitions[0].layout = 9, Invalid::Layout { index: 9, layouts: 1 }),
-            (|scope| scope.layouts[0].kind = 7, Invalid::Kind(7)),
-            (|scope| scope.layouts[0].fields.clear(), Invalid::Template(Reason::TemplateEmpty)),
-            (
-                |scope| scope.layouts[0].fields[0].length = 65_536,
-                Invalid::Number { what: "length", value: 65_536 },
-            ),
-        ];
-        for (breaking, why) in broken {
-            let mut message = message();
-            let order = Some(v1::Order { epoch: 0, time_ms: 9 });
-            let entry = v1::OptionsEntry { number: 100, order, ..v1::OptionsEntry::default() };
-            message.options.push(v1::OptionsEntry { kind: Kind::SamplingDomain.into(), ..entry.clone() });
-            // A later contract's.
-            message.options.push(v1::OptionsEntry { kind: 99, ..entry });
-            breaking(&mut message);
-            let read = read(&message, &zones(), Trust::Proven).unwrap();
-            assert_eq!((read.skipped, read.why.as_ref()), (1, Some(&why)));
-            assert!(read.scope.definitions.is_empty());
-            assert_eq!(read.scope.options.domain_rate, Learnt { time: 9, value: 100 }, "the rest stays");
-        }
-    }
-
-    #[test]
-    fn only_what_is_later_or_new_adds_anything() {
-        let theirs = only(vec![shared(256, 1, 5, 4), shared(257, 1, 5, 4)]);
-        let adds = |own: Vec<SharedDefinition>| adds(&only(own), &theirs);
-        assert!(!adds(vec![]));
-        assert!(!adds(vec![shared(256, 1, 5, 4)]));
-        assert!(!adds(vec![shared(256, 1, 4, 8)]), "older");
-        assert!(adds(vec![shared(256, 1, 6, 4)]));
-        assert!(adds(vec![shared(256, 1, 5, 8)]), "of the same time the greater layout wins");
-        assert!(adds(vec![shared(256, 2, 1, 4)]), "another port");
-    }
-}
+mod tests;

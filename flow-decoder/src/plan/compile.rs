@@ -10,7 +10,7 @@ use super::fixed::FixedStep;
 use super::mapping::{FIRST, MPLS_LABELS, Mapping, SECOND, STAND_INS};
 use super::named::NamedStep;
 use super::step::{Op, Step};
-use super::{Plan, RecordSampling, biflow};
+use super::{Interfaces, Plan, RecordSampling, biflow};
 use crate::elements::DataType;
 use crate::overrides::{Destination, FieldRule, How};
 use crate::protobuf::{Delimiting, FieldSet, RecordBuffer};
@@ -96,6 +96,12 @@ impl Plan {
         if !how.sampling_is_fixed {
             sampling.rates = of_id(&RATES).into();
             sampling.selector = of_id(&SELECTORS).first().map(|(_, step)| *step);
+            let of_tag = |tag| alternatives(&candidates, |c| c.step.tag == tag);
+            sampling.interfaces = Interfaces {
+                input: of_tag(flow::IN_IF),
+                output: of_tag(flow::OUT_IF),
+                direction: of_tag(flow::FLOW_DIRECTION).first().copied(),
+            };
         }
         let labels: Vec<u16> = MPLS_LABELS.collect();
         let mut mpls_labels = of_id(&labels);

@@ -78,6 +78,16 @@ struct RecordSampling {
     rates: Box<[(u16, Step)]>,
     /// Sampler or selector id.
     selector: Option<Step>,
+    /// Where the record was observed: sampling may be by interface.
+    interfaces: Interfaces,
+}
+
+/// The interfaces of a record, in order of preference.
+#[derive(Debug, Default)]
+struct Interfaces {
+    input: Box<[Step]>,
+    output: Box<[Step]>,
+    direction: Option<Step>,
 }
 
 impl RecordSampling {
@@ -113,10 +123,18 @@ impl Plan {
             + self.constants.len()
             + PART
             + size_of_val(&*self.sampling.rates)
+            + steps(&self.sampling.interfaces.input)
+            + steps(&self.sampling.interfaces.output)
             + PART
             + self.named.iter().map(|named| size_of_val(named) + PART + named.octets()).sum::<usize>()
             + self.beside.iter().map(|beside| PART + size_of_val(&**beside) + beside.octets()).sum::<usize>()
             + self.reverse.iter().map(|reverse| PART + reverse.octets()).sum::<usize>()
+    }
+
+    /// Whether the sampling rate that options data gives an interface is that of its records.
+    pub(crate) fn is_sampled_by_interface(&self) -> bool {
+        let Interfaces { input, output, .. } = &self.sampling.interfaces;
+        !input.is_empty() || !output.is_empty()
     }
 
     /// Whether records hold structured data.

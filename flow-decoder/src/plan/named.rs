@@ -3,7 +3,7 @@
 use super::compile::Candidate;
 use super::run::{Locate, Scene, number, octets};
 use super::step::Step;
-use crate::names::Thing;
+use crate::names::{NameKind, Thing};
 use crate::protobuf::{FieldWriter, Tag};
 use crate::record::flow;
 
@@ -57,12 +57,12 @@ impl NamedStep {
         let of_number = |step: &&Step| number(scene, record, step) & 0xffff_ffff;
         let first = || self.steps.iter().map(|step| of_number(&step)).find(|&number| number != 0);
         let thing = match self.of {
-            Of::Application => Some(Thing::Application(value)),
-            Of::Interface => first().map(Thing::Interface),
-            Of::Vrf => first().map(Thing::Vrf),
+            Of::Application => Thing::application(value),
+            Of::Interface => first().map(|index| Thing::new(NameKind::Interface, index)),
+            Of::Vrf => first().map(|id| Thing::new(NameKind::Vrf, id)),
         };
         if let Some(name) = thing.and_then(|thing| scene.options.name_of(thing)) {
-            out.text(self.tag, name);
+            out.text(self.tag, name.as_bytes());
         }
     }
 }

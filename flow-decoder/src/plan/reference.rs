@@ -162,12 +162,13 @@ Beside single elements:
 
 | what | elements | fields |
 |---|---|---|
-| sampling | 34, 50; 305 and 306: (305 + 306) / 305; 309 and 310: 310 / 309; 311: 1 / 311; by sampler (48) or selector (302) of options data | `sampling_rate` |
+| sampling | 34, 50; 305 and 306: (305 + 306) / 305; 309 and 310: 310 / 309; 311: 1 / 311; in the record, else in options data: of its sampler (48) or selector (302), else of its interface (options data with v9 scope 2, 10, 14, 252 or 253; the input interface, the output interface where 61 says egress), else of the domain | `sampling_rate` |
 | start or end that is not said | 162, 161 and the other time | `time_flow_start_ns`, `time_flow_end_ns` |
 | sysUpTime in IPFIX | 160, in options data or in the record | `time_flow_start_ns`, `time_flow_end_ns` |
 | ICMP in the destination port | 4 and 11, where a template has no ICMP element | `icmp_type`, `icmp_code` |
 | Ethernet type | the family of the first address that is not 0, where neither 256 nor 60 says it | `etype` |
 | names that options data gives, in records after it; off with `exporter.names: off` | 82 by 10, 14, 252, 253 or v9 scope 2; 236 by 234, 235; 96 by 95 | `in_if_name`, `out_if_name`, `ingress_vrf_name`, `egress_vrf_name`, `application_name` |
+| the same, for people only: `catchctl -o json exporters` shows them | 83 of an interface; 300, the exporter's own | none |
 | segment routing (RFC 9487) | 497, 494, 495, 499, 496 | `ipv6_routing_header_addresses`, `ipv6_routing_header_seg_left` |
 | packet sections (RFC 7133) | 315, 104 from the Ethernet header on, 313 from the IP header on, 316 a label stack; not with an offset (409, 102) | as sampled headers do, but what an element of the template fills; `packets` is 1, `bytes` what the IP header says |
 | structured data (RFC 6313) | 291, 292, 293 and all elements of these types | the first element with a value, for fields that nothing else fills |

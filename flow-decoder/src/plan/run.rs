@@ -1,10 +1,11 @@
 //! Runs a plan over one record.
 
 use super::step::{Op, Step};
-use super::{Directions, Plan, Reverse};
+use super::{Directions, Interfaces, Plan, Reverse};
 use crate::clock::Clock;
 use crate::elements::{ntp_ns, ntp_us, unsigned};
-use crate::options::{OptionsState, Rates};
+use crate::options::OptionsState;
+use crate::options_record::Rates;
 use crate::protobuf::{RecordWriter, Tag};
 use crate::record::flow;
 use crate::structured::InnerTemplates;
@@ -13,6 +14,9 @@ use crate::template::Template;
 /// Protocol numbers whose port holds type and code.
 const ICMP: u64 = 1;
 const ICMPV6: u64 = 58;
+
+/// flowDirection of a record that was observed where packets leave.
+const EGRESS: u64 = 1;
 
 /// Numbers of `TunnelType`; NVGRE is GRE.
 const TUNNEL_GRE: u64 = 1;
@@ -30,6 +34,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) shared: &'a [u8],
     /// Whether options data gives names.
     pub(crate) has_names: bool,
+    /// Whether options data gives interfaces a sampling rate of their own, and the set's records say it nowhere else.
+    pub(crate) by_interface: bool,
     /// Templates of records in structured data.
     pub(crate) templates: &'a InnerTemplates,
 }
@@ -159,15 +165,18 @@ impl Plan {
         if self.has_rare_fields {
             self.encode_rare(scene, record, out);
         }
-        if scene.has_names {
-            self.encode_names(scene, record, out);
+        if scene.has_names | scene.by_interface {
+            self.encode_said(scene, record, out);
         }
     }
 
-    /// Names that options data gives; beside other parts they are written there.
+    /// What options data says: rates by interface, and names; beside other parts these are written there.
     #[inline(never)]
-    fn encode_names<L: Locate>(&self, scene: &Scene<'_>, record: &L, out: &mut RecordWriter<'_>) {
-        if self.beside.is_none() {
+    fn encode_said<L: Locate>(&self, scene: &Scene<'_>, record: &L, out: &mut RecordWriter<'_>) {
+        if scene.by_interface && self.sampling.is_empty() {
+            out.uint(flow::SAMPLING_RATE, self.rate_said(scene, record));
+        }
+        if scene.has_names && self.beside.is_none() {
             for named in &self.named {
                 named.write(scene, record, out);
             }
@@ -209,7 +218,7 @@ impl Plan {
         }
     }
 
-    /// The rate that the record gives, else that of the sampler it names, else the domain's.
+    /// The rate that the record gives, else that of the sampler it names, else what options data says otherwise.
     fn sampling_rate<L: Locate>(&self, scene: &Scene<'_>, record: &L) -> u64 {
         let mut rates = Rates::default();
         for (id, step) in &self.sampling.rates {
@@ -218,11 +227,30 @@ impl Plan {
         match (rates.rate(), &self.sampling.selector) {
             // An empty field names no sampler.
             (0, Some(selector)) if record.find(selector).1 > 0 => {
-                scene.options.rate_of(number(scene, record, selector))
+                let rate = scene.options.selector_rate(number(scene, record, selector));
+                rate.unwrap_or_else(|| self.rate_said(scene, record))
             }
-            (0, _) => scene.options.domain_rate(),
+            (0, _) => self.rate_said(scene, record),
             (rate, _) => rate,
         }
+    }
+
+    /// The rate of the interface where the record was observed, else the domain's.
+    fn rate_said<L: Locate>(&self, scene: &Scene<'_>, record: &L) -> u64 {
+        let domain = scene.options.domain_rate();
+        if !scene.by_interface {
+            return domain;
+        }
+        let Interfaces { input, output, direction } = &self.sampling.interfaces;
+        let of = |interfaces: &[Step]| {
+            let indices = interfaces.iter().map(|step| number(scene, record, step) & 0xffff_ffff);
+            scene.options.interface_rate(indices.into_iter().find(|&index| index != 0)?)
+        };
+        let is_egress = direction.as_ref().is_some_and(|step| number(scene, record, step) == EGRESS);
+        let (here, there) = if is_egress { (output, input) } else { (input, output) };
+        // Where nothing else is said, the record can only have been observed at the other one.
+        let other = || if domain == 0 { of(there) } else { None };
+        of(here).or_else(other).unwrap_or(domain)
     }
 
     /// Writes the first of a field's elements that has a value; addresses that are all zero are written where none has.

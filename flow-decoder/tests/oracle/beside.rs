@@ -205,9 +205,8 @@ pub(crate) fn add_list(
 pub(crate) fn add_names(known: &Known, all: &[Element<'_>], announced: &Announced, record: &mut FlowRecord) {
     let filled = Filled::by(known, all);
     let name = |kind: u16, number: u32| {
-        let octets = number.to_be_bytes().into_iter().skip_while(|&octet| octet == 0).collect();
-        let name = announced.names.get(&(kind, octets)).filter(|_| number != 0);
-        name.map(|name| String::from_utf8_lossy(name).into_owned()).unwrap_or_default()
+        let name = announced.names.get(&(kind, u64::from(number))).filter(|_| number != 0);
+        name.map(|(_, name)| name.clone()).unwrap_or_default()
     };
     // Numbers that come from lists only have no name.
     let of = |field: &str, ids: &[u16], kind, number| {
@@ -220,15 +219,15 @@ pub(crate) fn add_names(known: &Known, all: &[Element<'_>], announced: &Announce
             }
         };
     }
-    fill!(in_if_name, &[], of("in_if", &[10, 252], 10, record.in_if));
-    fill!(out_if_name, &[], of("out_if", &[14, 253], 10, record.out_if));
-    fill!(ingress_vrf_name, &[236], of("ingress_vrf_id", &[234], 234, record.ingress_vrf_id));
-    fill!(egress_vrf_name, &[], of("egress_vrf_id", &[235], 234, record.egress_vrf_id));
+    fill!(in_if_name, &[], of("in_if", &[10, 252], 82, record.in_if));
+    fill!(out_if_name, &[], of("out_if", &[14, 253], 82, record.out_if));
+    fill!(ingress_vrf_name, &[236], of("ingress_vrf_id", &[234], 236, record.ingress_vrf_id));
+    fill!(egress_vrf_name, &[], of("egress_vrf_id", &[235], 236, record.egress_vrf_id));
     if filled.any("application_id", &[95]) {
         let octets = &record.application_id;
-        let name = announced.names.get(&(95, octets.clone())).filter(|_| octets.iter().any(|&o| o != 0));
-        let name = name.map(|name| String::from_utf8_lossy(name).into_owned()).unwrap_or_default();
-        fill!(application_name, &[96], name);
+        let number = super::record::application(octets).filter(|&number| number != 0);
+        let name = number.and_then(|number| announced.names.get(&(96, number)));
+        fill!(application_name, &[96], name.map(|(_, name)| name.clone()).unwrap_or_default());
     }
 }
 

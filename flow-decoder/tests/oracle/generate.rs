@@ -43,8 +43,8 @@ const ENTERPRISE: &[(u32, u16)] = &[
 ];
 /// What options records say: sampling, the boot time, and names.
 const ANNOUNCING: &[u16] = &[
-    34, 35, 48, 49, 50, 302, 304, 305, 306, 307, 308, 309, 310, 311, 160, 82, 82, 10, 14, 149, 1, 2, 95, 96,
-    234, 236,
+    34, 34, 35, 48, 49, 50, 302, 304, 305, 306, 307, 308, 309, 310, 311, 160, 82, 82, 83, 10, 14, 149, 1, 2,
+    95, 96, 234, 236, 300,
 ];
 /// Few ids, so that templates are announced again with another layout.
 const IDS: [u16; 4] = [256, 257, 300, 65_535];

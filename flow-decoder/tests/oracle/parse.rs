@@ -61,9 +61,10 @@ pub(crate) struct Element<'a> {
 pub(crate) struct Announced {
     pub(crate) rate: u64,
     pub(crate) rate_by_selector: HashMap<u64, u64>,
+    pub(crate) rate_by_interface: HashMap<u64, u64>,
     pub(crate) boot_ms: u64,
-    /// Names of interfaces, VRFs and applications: element of the number, the number as octets without leading zeros.
-    pub(crate) names: HashMap<record::Thing, Vec<u8>>,
+    /// Names, and the times (ms) at which they were said.
+    pub(crate) names: HashMap<record::Thing, (i64, String)>,
     /// Times (ms) at which the above were said.
     said: HashMap<Said, i64>,
 }
@@ -73,6 +74,7 @@ pub(crate) struct Announced {
 enum Said {
     Rate,
     RateOf(u64),
+    RateAt(u64),
     Boot,
 }
 
@@ -337,16 +339,20 @@ impl Announced {
             .copied()
             .collect();
         let said: Vec<_> = plain.iter().filter(|e| !e.value.is_empty()).copied().collect();
-        let rate = match (record::rate_said(&plain), record::selector(&plain)) {
-            (0, _) => None,
-            (rate, Some(selector)) => Some((Said::RateOf(selector), rate)),
-            (rate, None) => Some((Said::Rate, rate)),
+        let interface = record::interface(header.version, elements).filter(|&index| index != 0);
+        let rate = match (record::rate_said(&plain), record::selector(&plain), interface) {
+            (0, ..) => None,
+            (rate, Some(selector), _) => Some((Said::RateOf(selector), rate)),
+            (rate, None, Some(index)) => Some((Said::RateAt(index), rate)),
+            (rate, None, None) => Some((Said::Rate, rate)),
         };
         let boot = Some((Said::Boot, record::number(&said, 0, 160))).filter(|(_, ms)| *ms != 0);
         let named = record::named(header.version, elements);
         let values: Vec<_> = rate.into_iter().chain(boot).collect();
         let is_known = values.iter().all(|(what, value)| self.value(*what) == *value)
-            && named.iter().all(|(thing, name)| self.names.get(thing) == Some(name));
+            && named
+                .iter()
+                .all(|(thing, name)| self.names.get(thing).is_some_and(|(_, known)| known == name));
         if news.is_none() && is_known {
             return;
         }
@@ -354,7 +360,9 @@ impl Announced {
         for (what, value) in values {
             news.say(what, value, believed(&header));
         }
-        news.names.extend(named);
+        for (thing, name) in named {
+            news.names.insert(thing, (believed(&header), name));
+        }
     }
 
     /// Takes over the news of a set; where it has waited since `earlier`, only what was not said since.
@@ -366,12 +374,14 @@ impl Announced {
                 self.say(what, news.value(what), time);
             }
         }
-        for (thing, name) in news.names {
-            if earlier.is_none() {
-                self.names.insert(thing, name);
-            } else {
-                self.names.entry(thing).or_insert(name);
-            }
+        for (thing, (time, name)) in news.names {
+            let time = match (self.names.get(&thing), earlier) {
+                (Some((_, known)), _) if *known == name => continue,
+                (Some((since, _)), Some(earlier)) if *since >= earlier => continue,
+                (None, _) | (_, Some(_)) => time,
+                (Some((since, _)), None) => time.max(since + 1),
+            };
+            self.names.insert(thing, (time, name));
         }
     }
 
@@ -379,6 +389,7 @@ impl Announced {
         match what {
             Said::Rate => self.rate,
             Said::RateOf(selector) => self.rate_by_selector.get(&selector).copied().unwrap_or(0),
+            Said::RateAt(index) => self.rate_by_interface.get(&index).copied().unwrap_or(0),
             Said::Boot => self.boot_ms,
         }
     }
@@ -396,6 +407,7 @@ impl Announced {
         match what {
             Said::Rate => self.rate = value,
             Said::RateOf(selector) => drop(self.rate_by_selector.insert(selector, value)),
+            Said::RateAt(index) => drop(self.rate_by_interface.insert(index, value)),
             Said::Boot => self.boot_ms = value,
         }
     }

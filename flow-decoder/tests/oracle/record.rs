@@ -108,33 +108,39 @@ pub(crate) fn rate_said(elements: &[Element<'_>]) -> u64 {
     }
 }
 
-/// A number without its leading zeros.
-fn significant(value: &[u8]) -> Vec<u8> {
-    value.iter().skip_while(|&&octet| octet == 0).copied().collect()
-}
+/// What can have a name: the element of the name, and the number of what has it.
+pub(crate) type Thing = (u16, u64);
 
-/// What can have a name: the element of its number, and the number.
-pub(crate) type Thing = (u16, Vec<u8>);
-
-/// What an options record gives a name to, and the name.
-pub(crate) fn named(version: u16, elements: &[Element<'_>]) -> Option<(Thing, Vec<u8>)> {
-    let said = || elements.iter().filter(|e| !e.value.is_empty());
-    let plain = || said().filter(|e| e.pen == 0 && !(version == 9 && e.scope));
+/// The interface that an options record is of: v9's scope, or an element.
+pub(crate) fn interface(version: u16, elements: &[Element<'_>]) -> Option<u64> {
     let is_interface = |e: &&Element<'_>| {
         let scope = version == 9 && e.scope;
         scope && e.id == 2 || !scope && e.pen == 0 && matches!(e.id, 10 | 14 | 252 | 253)
     };
-    let number = |e: &Element<'_>| significant(&big_endian(e.value).to_be_bytes());
-    let interface = said().find(is_interface).map(number);
-    let vrf = plain().find(|e| matches!(e.id, 234 | 235)).map(number);
-    let application = plain().find(|e| e.id == 95).map(|e| e.value.to_vec());
-    let name = |id: u16| {
+    let said = elements.iter().filter(|e| !e.value.is_empty());
+    said.clone().find(is_interface).map(|e| big_endian(e.value))
+}
+
+/// An application as a number, where it is none of more than 64 bits.
+pub(crate) fn application(id: &[u8]) -> Option<u64> {
+    let significant: Vec<u8> = id.iter().skip_while(|&&octet| octet == 0).copied().collect();
+    (significant.len() <= 8).then(|| big_endian(&significant))
+}
+
+/// What an options record gives names to, and the names.
+pub(crate) fn named(version: u16, elements: &[Element<'_>]) -> Vec<(Thing, String)> {
+    let said = || elements.iter().filter(|e| !e.value.is_empty());
+    let plain = || said().filter(|e| e.pen == 0 && !(version == 9 && e.scope));
+    let interface = interface(version, elements);
+    let vrf = plain().find(|e| matches!(e.id, 234 | 235)).map(|e| big_endian(e.value));
+    let application = plain().find(|e| e.id == 95).and_then(|e| application(e.value));
+    let all = [(82, interface), (83, interface), (236, vrf), (96, application), (300, Some(0))];
+    let names = all.into_iter().filter_map(|(id, number)| {
         let value = plain().find(|e| e.id == id)?.value;
         let end = value.iter().rposition(|&octet| octet != 0)?;
-        Some(value[..=end].to_vec())
-    };
-    let all = [(10, interface, name(82)), (234, vrf, name(236)), (95, application, name(96))];
-    all.into_iter().find_map(|(kind, thing, name)| Some(((kind, thing?), name?)))
+        Some(((id, number?), String::from_utf8_lossy(&value[..=end]).into_owned()))
+    });
+    names.collect()
 }
 
 /// An options record.
@@ -438,7 +444,20 @@ impl<'a> Reading<'a> {
             return said;
         }
         let by_selector = selector(&plain).and_then(|id| self.announced.rate_by_selector.get(&id));
-        by_selector.copied().unwrap_or(self.announced.rate)
+        by_selector.copied().unwrap_or_else(|| self.rate_where_observed())
+    }
+
+    /// The rate of the interface where it was observed, else the domain's.
+    fn rate_where_observed(&self) -> u64 {
+        let domain = self.known.rate(self.announced.rate);
+        let index = |field, ids: &[u16]| u64::from(self.number32(field, &iana(ids)));
+        let mut interfaces = [index("in_if", &[10, 252]), index("out_if", &[14, 253])];
+        if self.u64("flow_direction", &[61]) == 1 {
+            interfaces.reverse();
+        }
+        let of = |index| self.announced.rate_by_interface.get(&index).copied();
+        let [here, there] = interfaces.map(of);
+        here.or(there.filter(|_| domain == 0)).unwrap_or(domain)
     }
 
     /// The kind of a layer 2 segment is in its top octet.

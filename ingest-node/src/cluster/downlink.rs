@@ -79,6 +79,7 @@ pub(super) fn import(
         left_out.note(imported.refused.len(), || {
             imported.refused.first().map(|(_, why)| why.label().to_owned()).unwrap_or_default()
         });
+        left_out.note(imported.options_left_out, || "no room for names or sampling rates".to_owned());
         add(&counters.templates_learnt, imported.changed);
         add(&counters.templates_older, imported.older);
         add(&counters.templates_conflicting, imported.conflicts.len());

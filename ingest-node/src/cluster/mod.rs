@@ -16,6 +16,7 @@
 //!   and reports that nobody has acknowledged by numbers of their own.
 
 mod addresses;
+mod bucket;
 mod commands;
 mod complaints;
 mod control;

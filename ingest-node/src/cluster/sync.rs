@@ -151,6 +151,14 @@ impl Sync {
             }
         }
         loop {
+            let changes = store.take_name_changes(CHANGES);
+            let (last, now) = (changes.len() < CHANGES, Instant::now());
+            changes.into_iter().for_each(|key| self.uplink.push_names(key, now));
+            if last {
+                break;
+            }
+        }
+        loop {
             let wanted = store.take_wanted(CHANGES);
             let last = wanted.len() < CHANGES;
             self.looking.add(wanted, Instant::now());
@@ -175,7 +183,12 @@ impl Sync {
                 add(&counters.messages_sent, 1);
                 return (Some(request(sync_state_request::Message::Learned(batch.message))), None);
             }
-            Next::Wait(until) => Some(until),
+            Next::Wait(until) => {
+                if self.uplink.is_calm() {
+                    self.changed = None;
+                }
+                Some(until)
+            }
             Next::Idle => {
                 self.changed = None;
                 None

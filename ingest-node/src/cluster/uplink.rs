@@ -10,6 +10,8 @@
 //! Invariants:
 //! - A scope is in here once, whatever happens to it: only its latest content is sent.
 //! - Scopes of exporters on the allow-list go before others, and in messages of their own.
+//! - Scopes of which only names have changed go up no faster than [`NAMES_SECOND`]: a table of names comes in many datagrams, and each
+//!   time the scope is sent whole. Nothing else waits for them.
 //! - Content that a coordinator has from this session is not sent to it again, whoever asks for it.
 //! - However many scopes change, those wait that the store still has, and no more than twice as many.
 //! - What was sent lately is remembered over the end of a session: nobody has said that it was stored.
@@ -25,6 +27,7 @@ use catchment_proto::cluster::v1::{Learned, ScopeState};
 use flow_decoder::{ScopeKey, Share, ZoneId};
 use prost::Message as _;
 
+use super::bucket::{Bucket, Rate};
 use crate::flow::Known;
 use crate::shared_scope;
 
@@ -36,6 +39,9 @@ const AROUND: usize = 4;
 const FEW: usize = 16_384;
 /// Exporters that are told apart while they say much; beyond that all others share a bucket.
 const EXPORTERS: usize = 16_384;
+/// Octets a second of a scope of which only names change, and the least time between two messages about it.
+const NAMES_SECOND: f64 = 100_000.0;
+const NAMES_REST: Duration = Duration::from_millis(100);
 /// How long what was sent is remembered, and how many scopes.
 const REMEMBERED: Duration = Duration::from_secs(600);
 const MOST_REMEMBERED: usize = 65_536;
@@ -51,13 +57,6 @@ pub(super) struct Limits {
     pub(super) octets: Rate,
 }
 
-/// What a bucket holds, and what flows in each second.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Rate {
-    pub(super) burst: f64,
-    pub(super) second: f64,
-}
-
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -70,48 +69,20 @@ impl Default for Limits {
     }
 }
 
-/// A token bucket.
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    tokens: f64,
-    at: Instant,
-}
-
-impl Bucket {
-    fn full(rate: Rate, now: Instant) -> Self {
-        Self { tokens: rate.burst, at: now }
-    }
-
-    fn refill(&mut self, rate: Rate, now: Instant) {
-        let passed = now.saturating_duration_since(self.at).as_secs_f64();
-        self.tokens = (self.tokens + passed * rate.second).min(rate.burst);
-        self.at = now;
-    }
-
-    /// Takes `count`, or says how long it takes until there is something. What is larger than the bucket passes when it is
-    /// full, and leaves a debt.
-    fn take(&mut self, rate: Rate, count: f64, now: Instant) -> Result<(), Duration> {
-        self.refill(rate, now);
-        let needed = count.min(rate.burst);
-        if self.tokens < needed {
-            return Err(Duration::from_secs_f64((needed - self.tokens) / rate.second));
-        }
-        self.tokens -= count;
-        Ok(())
-    }
-
-    fn is_full(&mut self, rate: Rate, now: Instant) -> bool {
-        self.refill(rate, now);
-        self.tokens >= rate.burst
-    }
-}
-
 /// What was sent last of a scope.
 #[derive(Clone, Copy, Debug)]
 struct Sent {
     at: Instant,
     /// Hash of the content, where it was sent in this session.
     content: Option<u64>,
+    octets: usize,
+}
+
+impl Sent {
+    /// When names alone are a reason to send the scope again.
+    fn next_names(&self) -> Instant {
+        self.at + NAMES_REST.max(Duration::from_secs_f64(self.octets as f64 / NAMES_SECOND))
+    }
 }
 
 /// Scopes on their way up.
@@ -124,6 +95,9 @@ pub(super) struct Uplink {
     later: BinaryHeap<Reverse<(Instant, ScopeKey)>>,
     /// All that is in `queues` or `later`.
     waiting: HashSet<ScopeKey>,
+    /// Scopes of which only names have changed, and when it is their turn.
+    names: BinaryHeap<Reverse<(Instant, ScopeKey)>>,
+    names_waiting: HashSet<ScopeKey>,
     /// How many may wait before it is looked which of them are gone.
     sweep_at: usize,
     exporters: HashMap<(ZoneId, IpAddr), Bucket>,
@@ -162,6 +136,8 @@ impl Uplink {
             queues: Default::default(),
             later: BinaryHeap::new(),
             waiting: HashSet::new(),
+            names: BinaryHeap::new(),
+            names_waiting: HashSet::new(),
             sweep_at: 0,
             exporters: HashMap::new(),
             other_exporters: Bucket::full(limits.exporter, now),
@@ -181,14 +157,31 @@ impl Uplink {
         }
     }
 
+    /// A scope is to go up because of names in it.
+    pub(super) fn push_names(&mut self, key: ScopeKey, now: Instant) {
+        match self.sent.get(&key).map(Sent::next_names) {
+            Some(at) if at > now => {
+                if !self.waiting.contains(&key) && self.names_waiting.insert(key) {
+                    if self.names_waiting.len() > self.sweep_at.max(FEW) {
+                        self.sweep();
+                    }
+                    self.names.push(Reverse((at, key)));
+                }
+            }
+            _ => self.push(key),
+        }
+    }
+
     /// Leaves out scopes that the store has forgotten: a flood makes more of them than may go up.
     fn sweep(&mut self) {
-        let Self { known, waiting, queues, later, .. } = self;
+        let Self { known, waiting, queues, later, names, names_waiting, .. } = self;
         let there = |key: &ScopeKey| known.store.knows(key);
         waiting.retain(there);
         queues.iter_mut().for_each(|queue| queue.retain(there));
         later.retain(|Reverse((_, key))| there(key));
-        self.sweep_at = 2 * self.waiting.len();
+        names_waiting.retain(there);
+        names.retain(|Reverse((_, key))| there(key));
+        self.sweep_at = 2 * self.waiting.len().max(self.names_waiting.len());
     }
 
     /// A coordinator did not take a scope: not before `after`, or not before it changes.
@@ -214,7 +207,12 @@ impl Uplink {
 
     /// Scopes that wait.
     pub(super) fn waiting(&self) -> usize {
-        self.waiting.len()
+        self.waiting.len() + self.names_waiting.len()
+    }
+
+    /// Whether nothing waits but names, which have time.
+    pub(super) fn is_calm(&self) -> bool {
+        self.waiting.is_empty()
     }
 
     fn queue(&mut self, key: ScopeKey) {
@@ -230,6 +228,13 @@ impl Uplink {
             self.later.pop();
             self.queue(key);
         }
+        while let Some(Reverse((at, key))) = self.names.peek().copied()
+            && at <= now
+        {
+            self.names.pop();
+            self.names_waiting.remove(&key);
+            self.push(key);
+        }
         self.forget(now);
         let mut limited = 0;
         for class in 0..self.queues.len() {
@@ -242,8 +247,9 @@ impl Uplink {
                 return Next::Wait(until);
             }
         }
-        match self.later.peek() {
-            Some(Reverse((at, _))) => Next::Wait(*at),
+        let first = |heap: &BinaryHeap<Reverse<(Instant, ScopeKey)>>| heap.peek().map(|Reverse((at, _))| *at);
+        match [first(&self.later), first(&self.names)].into_iter().flatten().min() {
+            Some(at) => Next::Wait(at),
             None => Next::Idle,
         }
     }
@@ -284,7 +290,7 @@ impl Uplink {
             batch.message.scopes.extend(messages);
             self.waiting.remove(&key);
             if self.sent.len() < MOST_REMEMBERED || self.sent.contains_key(&key) {
-                self.sent.insert(key, Sent { at: now, content: Some(content) });
+                self.sent.insert(key, Sent { at: now, content: Some(content), octets: size });
             }
             if octets > MESSAGE {
                 break;
@@ -323,172 +329,4 @@ impl Uplink {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-    use std::sync::Arc;
-
-    use flow_decoder::template::{FieldSpecifier, Template, TemplateKind};
-    use flow_decoder::{Order, SharedDefinition, SharedScope};
-
-    use super::*;
-    use crate::config::{Config, Prefix};
-
-    const NOW_NS: u64 = 1_800_000_000_000_000_000;
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn key(exporter: u8, domain: u32) -> ScopeKey {
-        let exporter = Ipv4Addr::new(192, 0, 2, exporter).into();
-        ScopeKey { zone: ZoneId(0), exporter, version: 10, domain }
-    }
-
-    fn learn(known: &Known, key: ScopeKey, fields: usize, length: u16) {
-        let fields = vec![FieldSpecifier::iana(1, length); fields];
-        let template = Arc::new(Template::new(TemplateKind::Data, fields).unwrap());
-        let order = Order { epoch: 0, time: NOW_NS / 1_000_000 + u64::from(length) };
-        let definitions = vec![SharedDefinition { id: 256, port: 1, order, proven: true, template }];
-        known.store.import(&key, SharedScope { definitions, ..SharedScope::default() }, NOW_NS);
-    }
-
-    fn limits(exporter: f64, scopes: f64) -> Limits {
-        let rate = |burst| Rate { burst, second: 1.0 };
-        Limits { exporter: rate(exporter), scopes: rate(scopes), octets: Rate { burst: 1e9, second: 1e9 } }
-    }
-
-    fn uplink(limits: Limits) -> (Uplink, Known, Instant) {
-        let mut config = Config::default();
-        let allow: Prefix = catchment_settings::Value::parse("192.0.2.9/32").unwrap();
-        config.sources.flow.listeners[0].allow = vec![allow];
-        let (known, now) = (Known::nothing(&config), Instant::now());
-        (Uplink::new(known.clone(), limits, now), known, now)
-    }
-
-    fn batch(next: Next) -> Batch {
-        match next {
-            Next::Send(batch) => batch,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn domains(batch: &Batch) -> Vec<u32> {
-        batch.message.scopes.iter().map(|scope| scope.key.as_ref().unwrap().domain).collect()
-    }
-
-    #[test]
-    fn a_scope_goes_up_once_in_its_latest_form() {
-        let (mut uplink, known, now) = uplink(Limits::default());
-        learn(&known, key(1, 1), 1, 4);
-        uplink.push(key(1, 1));
-        learn(&known, key(1, 1), 1, 8);
-        uplink.push(key(1, 1));
-        let sent = batch(uplink.next(now));
-        assert_eq!(
-            (sent.scopes, sent.templates, sent.message.scopes[0].layouts[0].fields[0].length),
-            (1, 1, 8)
-        );
-        assert_eq!(uplink.next(now), Next::Idle);
-        uplink.push(key(1, 1));
-        assert_eq!((uplink.next(now), uplink.waiting()), (Next::Idle, 0), "the coordinator has it");
-        uplink.push(key(1, 7));
-        assert_eq!((uplink.next(now), uplink.waiting()), (Next::Idle, 0), "there is nothing to tell");
-    }
-
-    #[test]
-    fn scopes_that_are_gone_do_not_wait() {
-        let (mut uplink, known, now) = uplink(limits(1e9, 1e9));
-        learn(&known, key(1, 1), 1, 4);
-        uplink.push(key(1, 1));
-        for domain in 0..10 * FEW as u32 {
-            uplink.push(key(2, domain));
-            assert!(uplink.waiting() <= FEW + 1, "{}", uplink.waiting());
-        }
-        assert_eq!(domains(&batch(uplink.next(now))), [1]);
-        assert_eq!((uplink.next(now), uplink.waiting()), (Next::Idle, 0));
-    }
-
-    #[test]
-    fn messages_have_a_bound() {
-        let (mut uplink, known, now) = uplink(Limits::default());
-        for domain in 0..200 {
-            learn(&known, key(1, domain), 1000, 4);
-            uplink.push(key(1, domain));
-        }
-        let (mut seen, mut messages) = (0, 0);
-        while let Next::Send(batch) = uplink.next(now) {
-            assert!(batch.message.encoded_len() <= MESSAGE + 16, "{}", batch.message.encoded_len());
-            (seen, messages) = (seen + batch.scopes, messages + 1);
-        }
-        assert!(seen == 200 && messages > 1, "{seen} scopes in {messages} messages");
-    }
-
-    #[test]
-    fn an_exporter_that_says_much_waits_and_others_do_not() {
-        let (mut uplink, known, now) = uplink(limits(2.0, 1e9));
-        for domain in 0..4 {
-            learn(&known, key(1, domain), 1, 4);
-            uplink.push(key(1, domain));
-        }
-        learn(&known, key(2, 9), 1, 4);
-        uplink.push(key(2, 9));
-        let sent = batch(uplink.next(now));
-        assert_eq!((domains(&sent), sent.limited), (vec![0, 1, 9], 2));
-        learn(&known, key(1, 2), 1, 40);
-        uplink.push(key(1, 2));
-        assert!(matches!(uplink.next(now), Next::Wait(_)));
-        let later = batch(uplink.next(now + 3 * SECOND));
-        assert_eq!(domains(&later), [2, 3]);
-        assert_eq!(later.message.scopes[0].layouts[0].fields[0].length, 40, "the latest form");
-    }
-
-    #[test]
-    fn the_node_has_a_limit_too() {
-        let (mut uplink, known, now) = uplink(limits(1e9, 3.0));
-        for domain in 0..5 {
-            learn(&known, key(1, domain), 1, 4);
-            uplink.push(key(1, domain));
-        }
-        assert_eq!(domains(&batch(uplink.next(now))), [0, 1, 2]);
-        assert!(matches!(uplink.next(now), Next::Wait(at) if at <= now + SECOND));
-        assert_eq!(domains(&batch(uplink.next(now + SECOND))), [3]);
-        assert_eq!(uplink.waiting(), 1);
-    }
-
-    #[test]
-    fn exporters_on_the_allow_list_go_first_and_apart() {
-        let (mut uplink, known, now) = uplink(Limits::default());
-        for exporter in [1, 9, 2] {
-            learn(&known, key(exporter, u32::from(exporter)), 1, 4);
-            uplink.push(key(exporter, u32::from(exporter)));
-        }
-        let (first, second) = (batch(uplink.next(now)), batch(uplink.next(now)));
-        assert_eq!((domains(&first), first.message.allow_listed), (vec![9], true));
-        assert_eq!((domains(&second), second.message.allow_listed), (vec![1, 2], false));
-    }
-
-    #[test]
-    fn what_was_refused_goes_again_when_it_is_told_or_when_it_changes() {
-        let (mut uplink, known, now) = uplink(Limits::default());
-        for domain in [1, 2] {
-            learn(&known, key(1, domain), 1, 4);
-            uplink.push(key(1, domain));
-        }
-        batch(uplink.next(now));
-        uplink.refused(key(1, 1), Some(SECOND), now);
-        uplink.refused(key(1, 2), None, now);
-        assert_eq!(uplink.next(now), Next::Wait(now + SECOND));
-        assert_eq!(domains(&batch(uplink.next(now + SECOND))), [1]);
-        uplink.push(key(1, 2));
-        assert_eq!(domains(&batch(uplink.next(now + SECOND))), [2]);
-    }
-
-    #[test]
-    fn another_session_is_told_what_the_last_one_may_not_have_kept() {
-        let (mut uplink, known, now) = uplink(Limits::default());
-        learn(&known, key(1, 1), 1, 4);
-        uplink.push(key(1, 1));
-        batch(uplink.next(now));
-        uplink.begin(now + SECOND);
-        assert_eq!(domains(&batch(uplink.next(now + SECOND))), [1]);
-        uplink.begin(now + SECOND + REMEMBERED);
-        assert_eq!(uplink.next(now + SECOND + REMEMBERED), Next::Idle);
-    }
-}
+mod tests;

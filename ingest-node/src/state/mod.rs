@@ -198,6 +198,8 @@ impl Loaded {
         let imported = known.store.import(&read.key, read.scope, now_ns);
         let why = || imported.refused.first().map(|(_, why): &(u16, Refused)| why.label().to_owned());
         self.refuse(imported.refused.len() as u64, || why().unwrap_or_default());
+        let without_room = imported.options_left_out as u64;
+        self.refuse(without_room, || "no room for names or sampling rates".to_owned());
         self.definitions += imported.changed as u64;
         self.scopes += 1;
     }

@@ -25,7 +25,7 @@ section! {
         /// direction's counters in fields of their own.
         split_biflows: bool = "off",
         /// Whether records show the names that exporters' options data gives to interfaces, VRFs and applications. They cost
-        /// octets in every record. Each node shows those that it has heard itself.
+        /// octets in every record. Nodes of a cluster know each other's.
         names: bool = "on",
         /// What is known of exporters better than they say it, by network. Of several that an exporter is in, the one with
         /// the longest prefix counts, with all it says. An element is a section, or short
