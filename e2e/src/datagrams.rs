@@ -71,7 +71,7 @@ impl Protocol {
     /// IPFIX: version | length | seconds | sequence | domain                    16 octets
     /// set:   id | length | body
     /// ```
-    fn message(self, sequence: u32, clock: u32, records: u16, set: u16, body: &[u8]) -> Vec<u8> {
+    pub(crate) fn message(self, sequence: u32, clock: u32, records: u16, set: u16, body: &[u8]) -> Vec<u8> {
         let set_length = 4 + body.len() as u16;
         let mut message = Vec::new();
         match self {

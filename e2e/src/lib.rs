@@ -24,6 +24,7 @@ pub mod loadtest;
 mod log;
 pub mod metrics;
 pub mod node;
+pub mod options_data;
 mod process;
 pub mod proxy;
 pub mod record_batch;

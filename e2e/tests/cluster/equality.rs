@@ -35,9 +35,6 @@ const LATE_OPTIONS_PERCENT: u64 = 1;
 /// out the fields that such lists fill.
 const WITH_LISTS: [&str; 1] = ["ipfix-yaf-1"];
 
-/// Names are not shared over the cluster yet: each node shows those that it has heard itself.
-const WITHOUT_NAMES: &str = "exporter.names=off";
-
 /// How often each record came.
 type Records = BTreeMap<Vec<u8>, u64>;
 
@@ -157,10 +154,9 @@ fn every_capture_gives_the_same_records_from_four_nodes_as_from_one() -> Result<
     if captures.is_empty() {
         return Ok(());
     }
-    let plan = |purpose| Plan { node_settings: vec![WITHOUT_NAMES.to_owned()], ..Plan::new(purpose) };
-    let alone = Plan { coordinators: 0, nodes: 1, store: Store::Memory, ..plan("equality-one") };
+    let alone = Plan { coordinators: 0, nodes: 1, store: Store::Memory, ..Plan::new("equality-one") };
     let (expected, left_alone) = records(&alone, &captures, 0)?;
-    let (found, left) = records(&plan("equality-four"), &captures, left_alone)?;
+    let (found, left) = records(&Plan::new("equality-four"), &captures, left_alone)?;
     let (mut differ, mut late, mut all) = (Vec::new(), 0, 0);
     for (capture, (expected, found)) in captures.iter().zip(expected.iter().zip(&found)) {
         let name = capture.file_stem().unwrap_or_default().to_string_lossy();

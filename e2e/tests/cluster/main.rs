@@ -11,6 +11,7 @@ mod etcd;
 mod layouts;
 mod losses;
 mod node_faults;
+mod options;
 mod partitions;
 mod refusals;
 mod sharing;
