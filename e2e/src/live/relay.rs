@@ -8,9 +8,13 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use nix::sys::socket::setsockopt;
+use nix::sys::socket::sockopt::RcvBuf;
 
 /// How often a silent relay looks whether it shall end.
 const SILENCE: Duration = Duration::from_millis(50);
+/// Octets that the kernel may hold for a relay while it is not running.
+const BUFFER: usize = 4 << 20;
 
 /// A port that an exporter sends to.
 #[derive(Debug)]
@@ -31,6 +35,7 @@ impl Relay {
             if source.is_ipv4() { Ipv4Addr::LOCALHOST.into() } else { Ipv6Addr::LOCALHOST.into() };
         let socket = UdpSocket::bind((own, 0)).context("a relay's port")?;
         socket.set_read_timeout(Some(SILENCE))?;
+        setsockopt(&socket, RcvBuf, &BUFFER).context("a relay's buffer")?;
         let address = socket.local_addr()?;
         let mut senders = Vec::new();
         for target in targets {
