@@ -99,11 +99,7 @@ impl Decoder {
     /// Hands out which sequence numbers came since the last time, by sequence space.
     pub fn take_sequences(&mut self, each: impl FnMut(&SequenceKey, SpaceReport)) {
         self.sequences.take(each);
-    }
-
-    /// Datagrams and samples whose sequence number found no room, since the decoder was made.
-    pub fn untracked_sequences(&self) -> u64 {
-        self.sequences.untracked()
+        self.statistics.sequences_untracked = self.sequences.untracked();
     }
 
     /// Decodes one datagram.

@@ -38,6 +38,8 @@ const KEPT_OCTETS: usize = 8 << 20;
 
 /// Reports in a row without a number after which a space is forgotten.
 const IDLE_REPORTS: u16 = 900;
+/// The same where others found no room since the last report.
+const IDLE_REPORTS_WHEN_FULL: u16 = 60;
 
 /// Places remembered without hashing properly; a power of two.
 const RECENT: usize = 1024;
@@ -110,6 +112,8 @@ pub(crate) struct Sequences {
     /// Ranges that have come since the last report.
     ranges: usize,
     untracked: u64,
+    /// How many these were at the last report.
+    untracked_before: u64,
 }
 
 /// The sample numbers of one sFlow datagram. Samples of one data source follow each other, mostly, and are noted at once.
@@ -169,6 +173,7 @@ impl Default for Sequences {
             early: Vec::new(),
             ranges: 0,
             untracked: 0,
+            untracked_before: 0,
         }
     }
 }
@@ -252,6 +257,8 @@ impl Sequences {
         }
         self.early.shrink_to(FEW_RANGES);
         self.ranges = 0;
+        let is_full = self.untracked > std::mem::replace(&mut self.untracked_before, self.untracked);
+        let most_idle = if is_full { IDLE_REPORTS_WHEN_FULL } else { IDLE_REPORTS };
         let mut kept = 0;
         let mut at = 0;
         while let Some(entry) = self.entries.get_mut(at) {
@@ -266,7 +273,7 @@ impl Sequences {
             }
             entry.tracker.give_back();
             kept += entry.tracker.octets();
-            if entry.idle < IDLE_REPORTS {
+            if entry.idle < most_idle {
                 at += 1;
                 continue;
             }
@@ -373,6 +380,21 @@ mod tests {
         sequences.note(key(3), number + 1, Covers::Known(1));
         sequences.note(key(1 << 20), 1, Covers::Known(1));
         assert_eq!(taken(&mut sequences).len(), 2, "the place of the one that stayed is still right");
+    }
+
+    #[test]
+    fn spaces_of_strangers_make_room_for_newcomers_within_a_minute() {
+        let mut sequences = Sequences::default();
+        for exporter in 0..MAX_SPACES as u32 {
+            sequences.note(key(exporter), 1, Covers::Known(1));
+        }
+        for number in 0..u32::from(IDLE_REPORTS_WHEN_FULL) + 2 {
+            sequences.note(key(1), 2 + number, Covers::Known(1));
+            sequences.note(key(1 << 20), number, Covers::Known(1));
+            taken(&mut sequences);
+        }
+        assert_eq!(sequences.entries.len(), 2, "who goes on and who came");
+        assert_eq!(sequences.untracked(), u64::from(IDLE_REPORTS_WHEN_FULL) + 1);
     }
 
     /// Ranges of the spaces whose reports are not marked as incomplete, and how many spaces are.

@@ -109,6 +109,9 @@ pub struct Statistics {
     pub datagrams: DatagramCounts,
     /// Datagrams received by protocol, without those of no known protocol.
     pub protocols: [u64; Protocol::COUNT],
+    /// Datagrams and samples whose sequence number found no room, as of the last time that sequence numbers were taken: what
+    /// their exporters lost is not known.
+    pub sequences_untracked: u64,
     /// Data sets.
     pub sets: SetCounts,
     /// Templates.
@@ -129,6 +132,7 @@ impl Statistics {
         a.decoded += b.decoded;
         a.partly_decoded += b.partly_decoded;
         a.rejected.add(&b.rejected);
+        self.sequences_untracked += other.sequences_untracked;
         let (a, b) = (&mut self.sets, &other.sets);
         a.seen += b.seen;
         a.decoded += b.decoded;

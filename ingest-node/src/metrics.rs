@@ -95,6 +95,7 @@ metrics! {
     SEQUENCE_RECEIVED = Counter "catchment_sequence_numbers_received_total" [] "Sequence numbers received, each once, over all exporters (datagrams, flows, data records or samples, as the protocol counts). Of a node that works alone, like all `catchment_sequence_...`: a cluster's accounts are the coordinator's.";
     SEQUENCE_LOST = Counter "catchment_sequence_numbers_lost_total" ["cause"] "Sequence numbers that never came: lost `upstream`, `here`, or `unknown`.";
     SEQUENCE_TAKEN_BACK = Counter "catchment_sequence_numbers_taken_back_total" ["cause"] "Of these, those that came after all.";
+    SEQUENCE_UNTRACKED = Counter "catchment_sequence_untracked_total" [] "Datagrams and samples whose sequence number found no room among those that are remembered: what their exporters lost is not known.";
     SEQUENCE_REORDERED = Counter "catchment_sequence_numbers_reordered_total" [] "Sequence numbers that came after higher ones.";
     SEQUENCE_REPEATED = Counter "catchment_sequence_numbers_repeated_total" [] "Sequence numbers that came again.";
     SEQUENCE_RESETS = Counter "catchment_sequence_resets_total" [] "Restarts of exporters' counters.";
@@ -316,6 +317,7 @@ impl Metrics {
             self.counter(TEMPLATES_WITHDRAWN, [], decoded.templates.withdrawn);
             self.counter(TEMPLATE_CONFLICTS, [], decoded.templates.conflicts);
             self.counter(OPTIONS_LEFT_OUT, [], decoded.options_left_out);
+            self.counter(SEQUENCE_UNTRACKED, [], decoded.sequences_untracked);
             self.counter(PANICS, [name], statistics.panics);
         }
     }

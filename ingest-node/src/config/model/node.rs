@@ -49,7 +49,7 @@ section! {
         max_per_exporter: NonZeroUsize = "4096" in "1" to "65536",
         /// Templates of all exporters.
         max_total: NonZeroUsize = "1000000" in "1" to "100000000",
-        /// Memory for templates and options state of all exporters. At the bound strangers are forgotten first, then who was not heard for longest.
+        /// Memory for templates and options state of all exporters. At the bound strangers are forgotten first, then exporters with more than an eighth of it, then who was not heard for longest.
         bytes: ByteSize = "112MiB",
         /// How long the cluster keeps the templates of an exporter that is not seen.
         retention: Duration = "7d" in "1m" to "3650d",
