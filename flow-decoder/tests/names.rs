@@ -5,7 +5,7 @@ mod wire;
 
 use std::sync::Arc;
 
-use flow_decoder::{Decoder, DecoderOptions, NameKind, NamesInRecords, ScopeKey, Share, ZoneId};
+use flow_decoder::{Decoder, DecoderOptions, NameKind, NamesInRecords, ScopeKey, Share, StoreLimits, ZoneId};
 use rig::{RECEIVED_NS, Rig, exporter};
 use wire::{DOMAIN, EXPORT_TIME, Field, Message, field};
 
@@ -183,4 +183,26 @@ fn a_table_that_says_nothing_new_is_told_to_nobody() {
     rig.take(Message::v9().set(301, renamed).build());
     assert!(rig.store.take_changes(9).is_empty());
     assert_eq!(rig.store.take_name_changes(9), [key(9)], "only names have changed");
+}
+
+/// Names that others tell take no more memory than there is, however many exporters they are of.
+#[test]
+fn what_others_tell_stays_in_the_memory_that_there_is() {
+    const BYTES: usize = 1 << 20;
+    let mut rig = Rig::new();
+    rig.take(Message::ipfix().options_template(300, &[field(10, 4)], &[field(82, 60)]).build());
+    for part in 0..20u32 {
+        let names = (0..50).flat_map(|at| [&(part * 50 + at).to_be_bytes()[..], &[b'x'; 60]].concat());
+        rig.take(Message::ipfix().set(300, names.collect::<Vec<u8>>()).build());
+    }
+    let shared = rig.store.export(&key(10), Share::Proven).expect("a scope");
+    assert_eq!(shared.options.names.len(), 1000);
+    let other = Rig::with_limits(StoreLimits { bytes: BYTES, ..StoreLimits::default() });
+    let imported: Vec<_> = (0..20)
+        .map(|domain| other.store.import(&ScopeKey { domain, ..key(10) }, shared.clone(), RECEIVED_NS))
+        .collect();
+    assert!(other.store.bytes() <= BYTES, "{} octets", other.store.bytes());
+    assert!(imported[0].options_changed && imported[0].options_left_out == 0, "{:?}", imported[0]);
+    let refused = imported.iter().filter(|imported| imported.options_left_out == 1000).count();
+    assert!(refused > 10, "{refused} scopes");
 }

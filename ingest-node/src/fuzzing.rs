@@ -53,12 +53,15 @@ pub fn shared_scope(bytes: &[u8]) {
     let Ok(read) = shared_scope::read(&message, &zones, Trust::Proven) else { return };
     let limits =
         StoreLimits { templates_per_scope: TEMPLATES, templates: TEMPLATES, ..StoreLimits::default() };
-    let store = ExporterStore::new(limits);
+    let (store, other) = (ExporterStore::new(limits), ExporterStore::new(limits));
     store.import(&read.key, read.scope, NOW_NS);
     assert!(store.templates() <= TEMPLATES);
     let Some(kept) = store.export(&read.key, Share::Everything) else { return };
     for message in shared_scope::messages(&read.key, &kept, &zones, shared_scope::LARGEST) {
         let again = shared_scope::read(&message, &zones, Trust::Proven).expect("what is told can be read");
         assert_eq!((again.skipped, again.key), (0, read.key));
+        other.import(&again.key, again.scope, NOW_NS);
     }
+    let told = other.export(&read.key, Share::Everything).unwrap_or_default();
+    assert_eq!(told.options, kept.options);
 }

@@ -3,7 +3,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use flow_decoder::template::{FieldSpecifier, Template, TemplateKind};
-use flow_decoder::{Learnt, Order, ScopeKey, SharedDefinition, SharedOptions, SharedScope, ZoneId};
+use flow_decoder::{
+    Learnt, NameKind, Order, ScopeKey, SharedDefinition, SharedName, SharedOptions, SharedScope, ZoneId,
+};
 
 use super::*;
 use crate::config::{Config, Label, Listener};
@@ -31,11 +33,16 @@ fn content(length: u16) -> SharedScope {
     let template = Arc::new(Template::new(TemplateKind::Data, fields).unwrap());
     let definition =
         SharedDefinition { id: 256, port: 7, order: Order { epoch: 0, time }, proven: true, template };
-    let domain_rate = Learnt { time, value: 100 };
-    SharedScope {
-        definitions: vec![definition],
-        options: SharedOptions { domain_rate, ..SharedOptions::default() },
-    }
+    let rate = Learnt { time, value: 100 };
+    let name = |kind| SharedName { kind, id: 7, time, text: format!("{kind:?} of {length}").into() };
+    let options = SharedOptions {
+        domain_rate: rate,
+        selector_rates: vec![(1, rate)],
+        interface_rates: vec![(2, rate)],
+        boot_ms: rate,
+        names: NameKind::ALL.map(name).into(),
+    };
+    SharedScope { definitions: vec![definition], options }
 }
 
 fn learn(known: &Known, key: ScopeKey, length: u16) {
