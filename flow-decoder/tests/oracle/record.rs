@@ -292,9 +292,12 @@ pub(crate) fn flow(
     beside::add(known, all, times, &mut filled);
     // When the exporter started is said for the elements in lists as well.
     let boot = elements.iter().find(|e| (e.pen, e.id, e.scope) == (0, 160, false)).copied();
+    // Numbers in lists have no names.
+    let mut nameless = announced.clone();
+    nameless.names.clear();
     let alone = |e: &Element<'_>| {
         let both: Vec<_> = boot.into_iter().chain([*e]).collect();
-        flow(header, &both, &[], announced, known)
+        flow(header, &both, &[], &nameless, known)
     };
     lists.iter().for_each(|(list, members)| beside::add_list(known, all, *list, members, alone, &mut filled));
     beside::add_names(known, all, announced, &mut filled);
