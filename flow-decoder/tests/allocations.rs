@@ -1,5 +1,6 @@
 //! In steady state a datagram is decoded without allocating, whatever it holds.
 
+mod batches;
 mod capture;
 mod counting;
 mod wire;
@@ -7,35 +8,17 @@ mod wire;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use batches::Batches;
 use counting::allocations;
-use flow_decoder::{
-    Datagram, Decoder, DecoderOptions, Delimiting, ExporterStore, RecordBuffer, Sink, StoreLimits, Stream,
-    ZoneId,
-};
+use flow_decoder::{Datagram, Decoder, DecoderOptions, ExporterStore, StoreLimits, ZoneId};
 use wire::{Message, field, v5, v5_record, varlen, vendor};
-
-/// Batches that are used again once they are full.
-struct Batches([RecordBuffer; Stream::COUNT]);
-
-impl Sink for Batches {
-    fn batch(&mut self, stream: Stream) -> Option<&mut RecordBuffer> {
-        Some(&mut self.0[stream as usize])
-    }
-
-    fn written(&mut self, stream: Stream, _len: usize) {
-        let batch = &mut self.0[stream as usize];
-        if batch.len() >= 32 << 10 {
-            batch.clear();
-        }
-    }
-}
 
 /// Decodes the datagrams until memory has its size, then once more: that pass allocates nothing and gives records. Between
 /// passes the sequence numbers are taken out, as a worker does every second.
 fn assert_no_allocations(what: &str, datagrams: &[(SocketAddr, Vec<u8>)]) {
     let store = Arc::new(ExporterStore::new(StoreLimits::default()));
     let mut decoder = Decoder::new(store, DecoderOptions::default());
-    let mut batches = Batches(std::array::from_fn(|_| RecordBuffer::new(64 << 10, Delimiting::Length)));
+    let mut batches = Batches::new();
     let mut pass = |decoder: &mut Decoder| {
         let before = decoder.statistics().records;
         for (source, payload) in datagrams {
@@ -135,7 +118,7 @@ fn numbers_of_all_ones_allocate_nothing_large() {
     for (what, datagram) in &datagrams {
         let store = Arc::new(ExporterStore::new(StoreLimits::default()));
         let mut decoder = Decoder::new(store, DecoderOptions::default());
-        let mut batches = Batches(std::array::from_fn(|_| RecordBuffer::new(64 << 10, Delimiting::Length)));
+        let mut batches = Batches::new();
         let source = (Ipv4Addr::new(192, 0, 2, 1), 2055).into();
         counting::reset_peak();
         let before = counting::held();

@@ -7,6 +7,8 @@
 //! cargo test -p flow-decoder --test hostile -- --ignored --nocapture ten_million
 //! ```
 
+#[path = "../batches/mod.rs"]
+mod batches;
 #[path = "../counting/mod.rs"]
 mod counting;
 #[path = "../rig/mod.rs"]
@@ -21,11 +23,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flow_decoder::{
-    Datagram, Decoder, DecoderOptions, Delimiting, ExporterStore, PendingLimits, RecordBuffer, Sink,
-    StoreLimits, Stream, ZoneId,
-};
+use flow_decoder::{Datagram, Decoder, DecoderOptions, ExporterStore, PendingLimits, StoreLimits, ZoneId};
 
+use batches::Batches;
 use chaos::Chaos;
 use victims::Victims;
 
@@ -43,22 +43,6 @@ const PER_WORKER: usize = 40 * MIB;
 const INEXACT_PERCENT: usize = 10;
 /// Templates that nodes are asked for in a second, at most, whatever comes.
 const WANTED_A_SECOND: usize = 8192;
-
-/// Batches that are handed on when they are full, as a node's.
-struct Batches([RecordBuffer; Stream::COUNT]);
-
-impl Sink for Batches {
-    fn batch(&mut self, stream: Stream) -> Option<&mut RecordBuffer> {
-        Some(&mut self.0[stream as usize])
-    }
-
-    fn written(&mut self, stream: Stream, _len: usize) {
-        let batch = &mut self.0[stream as usize];
-        if batch.len() >= 64 << 10 {
-            batch.clear();
-        }
-    }
-}
 
 /// A store and its decoders, as a node has them.
 struct Node {
@@ -78,7 +62,7 @@ impl Node {
             limits,
             decoders: (0..WORKERS).map(|_| decoder()).collect(),
             store,
-            batches: Batches(std::array::from_fn(|_| RecordBuffer::new(64 << 10, Delimiting::Length))),
+            batches: Batches::new(),
             wanted: 0,
         }
     }
