@@ -4,10 +4,11 @@
 //! (kind, id) of options the greater [`Said`]: the later order, then the number, then the text. Merging is commutative,
 //! associative and idempotent, so that all who have heard the same things hold the same state, whatever the order.
 //!
-//! The bounds keep that: of each set the greatest orders stay (of options what records are counted by before what they are called), by a total order, and what a bound drops can only be
-//! dropped again in any greater union. The bound in octets is the one exception: a layout that a shorter one
-//! replaces makes room, so that two ways of merging may differ in what they dropped. All replicas nevertheless end equal, because
-//! each merges what the store holds, and writes only what adds to it.
+//! The bounds keep that: of each set the greatest orders stay (of options what records are counted by before what they are
+//! called), by a total order, and what a bound drops can only be dropped again in any greater union. The bound in
+//! octets is the one exception: a layout that a shorter one replaces makes room, so that two ways of merging may differ in
+//! what they dropped. All replicas nevertheless end equal, because each merges what the store holds, and writes only what
+//! adds to it.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;

@@ -154,8 +154,7 @@ impl<'a> Records<'a> {
     /// Whether the direction that this pass is for had packets.
     #[cold]
     fn had_packets(&self, pass: Pass<'_>, located: &Located, at: usize) -> bool {
-        let directions = self.plan.directions(pass.reverse, &self.scene, located, at);
-        if pass.is_second { directions.reverse } else { directions.forward }
+        self.plan.had_packets(pass.reverse, pass.is_second, &self.scene, located, at)
     }
 
     /// Counts what is wrong with structured data; the record is decoded without it.

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use crate::elements::unsigned;
 use crate::options::Said;
 use crate::sink::WireRecord;
+use crate::template::FieldSpecifier;
 
 /// Names of one kind that are kept for a domain.
 const MOST: usize = 4096;
@@ -32,7 +33,15 @@ const TOLD_OCTETS: usize = 32;
 /// What a name takes in memory beside its text: a place in a table that may be half empty, and the text's own counts.
 const ENTRY_OCTETS: usize = 112;
 /// v9's scope type of an interface.
-pub(crate) const SCOPE_INTERFACE: u16 = 2;
+const SCOPE_INTERFACE: u16 = 2;
+
+/// Whether a field of an options record says of which interface the record is.
+pub(crate) fn is_interface(version: u16, field: &FieldSpecifier) -> bool {
+    if field.scope && version == 9 {
+        return field.id == SCOPE_INTERFACE;
+    }
+    field.pen == 0 && matches!(field.id, 10 | 14 | 252 | 253)
+}
 
 /// Kinds of names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,17 +106,14 @@ impl<'a> Named<'a> {
         let (mut interface, mut vrf, mut application) = (None, None, None);
         let mut names: [Option<&[u8]>; NameKind::ALL.len()] = Default::default();
         for (field, value) in record.elements().filter(|(_, value)| !value.is_empty()) {
+            if is_interface(record.version, field) {
+                interface.get_or_insert(unsigned(value));
+                continue;
+            }
             if field.scope && record.version == 9 {
-                if field.id == SCOPE_INTERFACE {
-                    interface.get_or_insert(unsigned(value));
-                }
                 continue;
             }
             let kind = match (field.pen, field.id) {
-                (0, 10 | 14 | 252 | 253) => {
-                    interface.get_or_insert(unsigned(value));
-                    continue;
-                }
                 (0, 234 | 235) => {
                     vrf.get_or_insert(unsigned(value));
                     continue;

@@ -5,7 +5,7 @@
 //! because a domain is what a node tells apart. Interface 0 is none (RFC 2863): softflowd means all by it.
 
 use crate::elements::unsigned;
-use crate::names::{Named, SCOPE_INTERFACE};
+use crate::names::{Named, is_interface};
 use crate::sink::WireRecord;
 
 /// What is sampled at a rate.
@@ -39,18 +39,15 @@ impl<'a> Meaning<'a> {
         let mut meaning = Self { named: Named::of(record), ..Self::default() };
         let (mut boot_ms, mut selector, mut interface) = (None, None, None);
         for (field, value) in record.elements().filter(|(_, value)| !value.is_empty()) {
-            if field.scope && record.version == 9 {
-                if field.id == SCOPE_INTERFACE {
-                    interface.get_or_insert(unsigned(value));
-                }
+            if is_interface(record.version, field) {
+                interface.get_or_insert(unsigned(value));
                 continue;
             }
-            if field.pen != 0 {
+            if field.pen != 0 || field.scope && record.version == 9 {
                 continue;
             }
             match field.id {
                 48 | 302 => drop(selector.get_or_insert(unsigned(value))),
-                10 | 14 | 252 | 253 => drop(interface.get_or_insert(unsigned(value))),
                 160 => drop(boot_ms.get_or_insert(unsigned(value))),
                 id => rates.note(id, value),
             }

@@ -10,23 +10,16 @@
 //! measured of one direction is left out of the other; what identifies the flow is in both, with its ends exchanged.
 
 use super::Plan;
-use super::compile::places;
+use super::compile::{PADDING, places};
+use super::mapping::{CISCO, FIRST, REVERSE};
 use super::run::{Locate, Scene, number};
 use super::step::Step;
 use crate::overrides::How;
+use crate::record::flow;
 use crate::template::{FieldSpecifier, Template, TemplateKind};
-
-/// Enterprise number of reverse elements.
-const REVERSE: u32 = 29305;
-/// Cisco's enterprise number.
-const CISCO: u32 = 9;
-/// paddingOctets: what a direction says nothing of.
-const NOTHING: u16 = 210;
 
 /// Counters of the responder, and those of the initiator that they stand beside: octets, packets.
 const RESPONDER: [(u16, u16); 2] = [(232, 231), (299, 298)];
-/// Octets and packets.
-const COUNTERS: [u16; 9] = [1, 2, 23, 24, 85, 86, 231, 298, 312];
 /// What else was measured of the packets of one direction, or is about their way: TCP flags, ICMP type and code, TTL,
 /// fragments, flow label, next hops, direction at the observation point, VRF name.
 const OF_ONE_DIRECTION: [u16; 22] =
@@ -67,13 +60,6 @@ pub(crate) struct Reverse {
     counters: [Box<[Step]>; 2],
 }
 
-/// Which directions of a biflow had packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Directions {
-    pub(crate) forward: bool,
-    pub(crate) reverse: bool,
-}
-
 /// The fields of each direction.
 pub(super) struct Fields {
     pub(super) forward: Vec<FieldSpecifier>,
@@ -88,7 +74,7 @@ impl Fields {
         if !(how.split_biflows && is_data && fields.iter().any(is_reverse)) {
             return None;
         }
-        let nothing = |field: &FieldSpecifier| FieldSpecifier { pen: 0, id: NOTHING, ..*field };
+        let nothing = |field: &FieldSpecifier| FieldSpecifier { pen: 0, id: PADDING, ..*field };
         let forward = fields.iter().map(|field| if is_reverse(field) { nothing(field) } else { *field });
         let reverse = fields.iter().map(|field| in_reverse(field, fields).unwrap_or(nothing(field)));
         Some(Self { forward: forward.collect(), reverse: reverse.collect() })
@@ -99,6 +85,11 @@ impl Fields {
 fn is_reverse(field: &FieldSpecifier) -> bool {
     let is_responders = || RESPONDER.iter().any(|(responder, _)| *responder == field.id);
     !field.scope && (field.pen == REVERSE || field.pen == 0 && is_responders())
+}
+
+/// Whether the element counts a flow's octets or packets.
+fn is_counter(id: u16) -> bool {
+    FIRST.iter().any(|row| (row.pen, row.id) == (0, id) && [flow::BYTES, flow::PACKETS].contains(&row.tag))
 }
 
 /// What the field is to the reverse direction.
@@ -117,7 +108,7 @@ fn in_reverse(field: &FieldSpecifier, all: &[FieldSpecifier]) -> Option<FieldSpe
         return element(0, *initiator);
     }
     let has_reverse = || all.iter().any(|other| (other.pen, other.id) == (REVERSE, field.id));
-    if COUNTERS.contains(&field.id) || OF_ONE_DIRECTION.contains(&field.id) || has_reverse() {
+    if is_counter(field.id) || OF_ONE_DIRECTION.contains(&field.id) || has_reverse() {
         return None;
     }
     element(0, other_end(&ENDS, field.id))
@@ -135,7 +126,8 @@ impl Reverse {
     pub(super) fn new(plan: Plan, fields: &Fields) -> Self {
         let counters = |fields: &[FieldSpecifier]| -> Box<[Step]> {
             let places = places(fields);
-            let counters = places.iter().filter(|place| COUNTERS.iter().any(|id| place.is(0, *id)));
+            let counters =
+                places.iter().filter(|place| place.element().0 == 0 && is_counter(place.element().1));
             counters.map(|place| place.step).collect()
         };
         Self { plan, counters: [counters(&fields.forward), counters(&fields.reverse)] }
@@ -151,10 +143,11 @@ impl Reverse {
         self.plan.octets() + self.counters.iter().map(|steps| size_of_val(&**steps)).sum::<usize>()
     }
 
-    /// A record is of one direction at least: where nothing is counted, the forward one.
-    pub(super) fn directions<L: Locate>(&self, scene: &Scene<'_>, record: &L) -> Directions {
+    /// Whether the direction of the record had packets. A record is of one direction at least: where nothing is counted, the
+    /// forward one.
+    pub(super) fn had_packets<L: Locate>(&self, is_reverse: bool, scene: &Scene<'_>, record: &L) -> bool {
         let [forward, reverse] =
             self.counters.each_ref().map(|steps| steps.iter().any(|step| number(scene, record, step) != 0));
-        Directions { forward: forward || !reverse, reverse }
+        if is_reverse { reverse } else { forward || !reverse }
     }
 }

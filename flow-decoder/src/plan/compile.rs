@@ -23,7 +23,7 @@ use crate::template::{FieldSpecifier, Template};
 const SELECTORS: [u16; 2] = [48, 302];
 const RATES: [u16; 7] = [34, 50, 305, 306, 309, 310, 311];
 /// paddingOctets (210): means nothing.
-const PADDING: u16 = 210;
+pub(super) const PADDING: u16 = 210;
 
 /// A field that a rule or a mapping row matches.
 pub(super) struct Candidate {
@@ -52,8 +52,7 @@ impl Plan {
     pub(crate) fn compile_by(template: impl Into<Arc<Template>>, how: &How) -> Self {
         let template = template.into();
         let Some(fields) = biflow::Fields::of(&template, how) else {
-            let fields = template.fields().to_vec();
-            return Self::compile_fields(template, &fields, how);
+            return Self::compile_fields(template.clone(), template.fields(), how);
         };
         let reverse = Self::compile_fields(template.clone(), &fields.reverse, how);
         let forward = Self::compile_fields(template, &fields.forward, how);

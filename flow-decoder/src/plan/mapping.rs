@@ -10,9 +10,9 @@ use crate::protobuf::Tag;
 use crate::record::flow;
 
 /// Enterprise number of reverse elements (RFC 5103).
-const REVERSE: u32 = 29305;
+pub(super) const REVERSE: u32 = 29305;
 /// Cisco's enterprise number.
-const CISCO: u32 = 9;
+pub(super) const CISCO: u32 = 9;
 
 /// One row.
 #[derive(Clone, Copy, Debug)]

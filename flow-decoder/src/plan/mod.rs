@@ -22,7 +22,7 @@ mod reference;
 mod run;
 mod step;
 
-pub(crate) use biflow::{Directions, Reverse};
+pub(crate) use biflow::Reverse;
 pub(crate) use run::{Located, Scene};
 
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Runs a plan over one record.
 
 use super::step::{Op, Step};
-use super::{Directions, Interfaces, Plan, Reverse};
+use super::{Interfaces, Plan, Reverse};
 use crate::clock::Clock;
 use crate::elements::{ntp_ns, ntp_us, unsigned};
 use crate::options::OptionsState;
@@ -117,18 +117,19 @@ impl Plan {
         self.encode(scene, &Fixed(start), out);
     }
 
-    /// Which directions of the record at `start`, which has been located where its length varies, had packets.
-    pub(crate) fn directions(
+    /// Whether a direction of the record at `start`, which has been located where its length varies, had packets.
+    pub(crate) fn had_packets(
         &self,
         reverse: &Reverse,
+        is_reverse: bool,
         scene: &Scene<'_>,
         located: &Located,
         start: usize,
-    ) -> Directions {
+    ) -> bool {
         if self.template.is_variable() {
-            reverse.directions(scene, located)
+            reverse.had_packets(is_reverse, scene, located)
         } else {
-            reverse.directions(scene, &Fixed(start))
+            reverse.had_packets(is_reverse, scene, &Fixed(start))
         }
     }
 
