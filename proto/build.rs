@@ -10,6 +10,7 @@ const FILES: &[&str] = &[
     "proto/catchment/cluster/v1/store.proto",
     "proto/catchment/flow/v1/flow.proto",
     "proto/catchment/flow/v1/sflow_counters.proto",
+    "proto/catchment/flow/v1/sflow_hardware_counters.proto",
     "proto/catchment/node/v1/control.proto",
     "proto/catchment/node/v1/node.proto",
 ];

@@ -1,11 +1,12 @@
 //! What an agent did with a packet: the queue, filter, function and overlay that it met (sFlow Dropped Packet Notification,
-//! Transit Delay and Tunnel Structures).
+//! Transit Delay, Tunnel and Broadcom Peak Buffer Utilization Structures).
 //!
 //! ```text
 //! 0:1036 egress queue: queue 4        0:1037 ACL: number 4 | name opaque<> | direction 4 (0 unknown, 1 ingress, 2 egress)
 //! 0:1038 function: name opaque<>      0:1039 transit delay: ns 4, all ones: as long or longer
 //! 0:1040 queue depth: octets 4        0:1041 hardware trap: group opaque<> | trap opaque<>
 //! 0:1029 VNI on egress: VNI 4         0:1030 VNI on ingress: VNI 4
+//! 4413:1 egress queue: queue 4
 //! ```
 
 use super::fields::drops;
@@ -13,6 +14,9 @@ use super::xdr;
 use crate::cursor::{Cursor, EndOfInput};
 use crate::protobuf::RecordWriter;
 use crate::record::flow;
+
+/// Broadcom's record of the egress queue.
+pub(super) const BST_EGRESS_QUEUE: u32 = 4413 << 12 | 1;
 
 #[derive(Default)]
 pub(super) struct Circumstances<'a> {
@@ -36,7 +40,7 @@ impl<'a> Circumstances<'a> {
     pub(super) fn read(&mut self, data_format: u32, body: &mut Cursor<'a>) -> Result<(), EndOfInput> {
         match data_format {
             1029 | 1030 => drop(self.vni.get_or_insert(body.u32()?)),
-            1036 => drop(self.egress_queue.get_or_insert(body.u32()?)),
+            1036 | BST_EGRESS_QUEUE => drop(self.egress_queue.get_or_insert(body.u32()?)),
             1037 => {
                 let acl = Acl { number: body.u32()?, name: xdr::opaque(body)?, direction: body.u32()? };
                 self.acl.get_or_insert(acl);

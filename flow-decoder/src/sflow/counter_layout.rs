@@ -22,11 +22,13 @@ enum Kind {
     Mac,
     /// As many MAC addresses as it says.
     Macs,
+    /// As many words as it says.
+    Words,
     /// As many structures as it says.
     List(&'static [Kind]),
 }
 
-use Kind::{F32, I32, List, Mac, Macs, Text, U32, U64, Uuid};
+use Kind::{F32, I32, List, Mac, Macs, Text, U32, U64, Uuid, Words};
 
 /// A counter structure with a message of its own.
 pub(super) struct Layout {
@@ -44,7 +46,7 @@ const fn layout(data_format: u32, field: u32, newer: usize, kinds: &'static [Kin
 }
 
 /// In the order of the fields.
-const LAYOUTS: [Layout; 34] = [
+const LAYOUTS: [Layout; 41] = [
     layout(
         1,
         20,
@@ -107,6 +109,21 @@ const LAYOUTS: [Layout; 34] = [
     layout(2206, 51, 0, &[U32, U32, U32, U32, U32]),
     layout(2207, 52, 0, &[U32, U32, U32, U32, U32, U32]),
     layout(5703 << 12 | 1, 53, 0, &[U32, U32, U32, U32, U64, U64, U32, U32, U32, U32]),
+    layout(3, 54, 0, &[U32; 18]),
+    layout(4, 55, 0, &[U32, U64, U32, U64, U32, U32, U32, U32, U32, U64, U32, U64, U64, U64]),
+    layout(6, 56, 0, &[U32; 20]),
+    layout(
+        2204,
+        57,
+        0,
+        &[
+            U32, U32, U32, U32, U32, U32, U32, U32, U32, U32, U32, U32, U32, U32, U32, U32, U32, U32, U32,
+            U32, U32, U32, U32, U32, U32, U32, U32, U64, U64, U64, U64,
+        ],
+    ),
+    layout(4413 << 12 | 1, 58, 0, &[U32, U32]),
+    layout(4413 << 12 | 2, 59, 0, &[U32, U32, U32, U32, Words, Words]),
+    layout(4413 << 12 | 3, 60, 0, &[U32; 36]),
 ];
 
 /// Each structure (enterprise and format) with the number of its field in `SflowCounters`.
@@ -161,6 +178,7 @@ impl Kind {
                 let count = body.u32()?;
                 (0..count).try_for_each(|_| body.take(8).map(drop))
             }
+            Words => xdr::words(body).map(drop),
             List(kinds) => {
                 let count = body.u32()?;
                 (0..count).try_for_each(|_| kinds.iter().try_for_each(|kind| kind.pass(body)))
@@ -192,6 +210,10 @@ impl Kind {
                 if count > whole {
                     body.take(8)?;
                 }
+            }
+            Words => {
+                let words = xdr::words(body)?.iter().map(|word| u64::from(u32::from_be_bytes(*word)));
+                writer.packed(Tag::delimited(field), words);
             }
             List(kinds) => {
                 let count = body.u32()?;

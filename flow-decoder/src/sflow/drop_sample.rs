@@ -3,17 +3,24 @@
 //! ```text
 //! discarded packet (0:5): sequence 4 | source class 4 | source index 4 | drops 4 | input ifIndex 4 | output ifIndex 4
 //!                         | reason 4 | records 4
+//! 0:1042 Linux drop reason: name opaque<>      (Host sFlow's; in drop samples alone)
 //! ```
 
+use super::circumstances::BST_EGRESS_QUEUE;
 use super::datagram::{Origin, Sample};
 use super::fields::{Source, drops, write_structure};
 use super::flow_record::SampledPacket;
+use super::flow_sample::record_path;
 use super::records::{Record, Records};
+use super::xdr;
 use crate::cursor::EndOfInput;
 use crate::datagram::Context;
 use crate::elements;
 use crate::error::{Malformed, Reason};
 use crate::sink::{Sink, Stream};
+
+/// The record with the kernel's own name of the reason.
+const LINUX_DROP_REASON: u32 = 1042;
 
 struct Head {
     source: Source,
@@ -41,9 +48,14 @@ pub(super) fn decode<S: Sink>(context: &mut Context<'_, S>, origin: &Origin<'_>,
         Err(end) => return context.damaged(Malformed::end(Reason::SampleMalformed, end), sample.path),
     };
     let mut packet = SampledPacket::default();
+    let mut linux_reason: &[u8] = &[];
     let records = || Records::new(sample.records, sample.record_count);
     for record in records() {
-        if let Err(error) = record.and_then(|record| packet.read(&record)) {
+        let read = record.and_then(|record| match record.data_format {
+            LINUX_DROP_REASON => linux_drop_reason(&record).map(|name| linux_reason = name),
+            _ => packet.read(&record).map(drop),
+        });
+        if let Err(error) = read {
             context.damaged(error, sample.path);
         }
     }
@@ -62,6 +74,7 @@ pub(super) fn decode<S: Sink>(context: &mut Context<'_, S>, origin: &Origin<'_>,
     if let Some(circumstances) = &packet.circumstances {
         circumstances.write_drop(&mut writer);
     }
+    writer.text(drops::LINUX_DROP_REASON, linux_reason);
     writer.bytes(drops::ZONE, origin.zone.as_bytes());
     writer.bytes(drops::COLLECTOR_NODE, origin.collector_node.as_bytes());
     for record in records().flatten().filter(|record| !has_fields(record)) {
@@ -72,17 +85,29 @@ pub(super) fn decode<S: Sink>(context: &mut Context<'_, S>, origin: &Origin<'_>,
     context.sink.written(Stream::Drops, len);
 }
 
+fn linux_drop_reason<'a>(record: &Record<'a>) -> Result<&'a [u8], Malformed> {
+    let mut body = record.body;
+    xdr::opaque(&mut body)
+        .map_err(|end| Malformed::end(Reason::SampleRecord, end).within(record_path(record.number)))
+}
+
 /// Whether a record of this format fills fields of a drop record; a damaged one does not come a second time as bytes.
 fn has_fields(record: &Record<'_>) -> bool {
     matches!(
         record.data_format,
-        1..=4 | 1001..=1004 | 1006 | 1007 | 1012 | 1020 | 1036..=1041
+        1..=4 | 1001..=1004 | 1006 | 1007 | 1012 | 1020 | 1036..=1042 | BST_EGRESS_QUEUE
     )
 }
 
-/// Name of a drop reason; empty where it has none. Below 256 they are ICMP "destination unreachable" codes.
+/// Name of a drop reason; empty where it has none. Below 256 they are ICMP "destination unreachable" codes, but for the two
+/// that Host sFlow's table has without their last digit.
 fn reason_name(reason: u32) -> &'static str {
-    let (names, first): (&[&str], u32) = if reason < 256 { (&UNREACHABLE, 0) } else { (&DISCARDED, 256) };
+    let (names, first): (&[&str], u32) = match reason {
+        33 => (&["dev_hdr"], 33),
+        36 => (&["tc_egress"], 36),
+        ..256 => (&UNREACHABLE, 0),
+        _ => (&DISCARDED, 256),
+    };
     names.get((reason - first) as usize).copied().unwrap_or_default()
 }
 
@@ -106,8 +131,8 @@ const UNREACHABLE: [&str; 16] = [
     "precedence_cutoff",
 ];
 
-/// Reasons from 256 on.
-const DISCARDED: [&str; 48] = [
+/// Reasons from 256 on: to 303 sFlow.org's, then Host sFlow's.
+const DISCARDED: [&str; 117] = [
     "unknown",
     "ttl_exceeded",
     "acl",
@@ -156,4 +181,73 @@ const DISCARDED: [&str; 48] = [
     "egress_vlan_filter",
     "uc_reverse_path_forwarding",
     "split_horizon",
+    "locked_port",
+    "dmac_filter",
+    "blackhole_nexthop",
+    "vxlan_parsing",
+    "llc_snap_parsing",
+    "vlan_parsing",
+    "pppoe_ppp_parsing",
+    "mpls_parsing",
+    "arp_parsing",
+    "ip_1_parsing",
+    "ip_n_parsing",
+    "gre_parsing",
+    "udp_parsing",
+    "tcp_parsing",
+    "ipsec_parsing",
+    "sctp_parsing",
+    "dccp_parsing",
+    "gtp_parsing",
+    "esp_parsing",
+    "unknown_parsing",
+    "pkt_too_small",
+    "unhandled_proto",
+    "ipv6disabled",
+    "invalid_proto",
+    "ip_noproto",
+    "skb_csum",
+    "skb_ucopy_fault",
+    "dev_ready",
+    "dev_hdr",
+    "dup_frag",
+    "skb_gso_seg",
+    "reverse_path_forwarding",
+    "icmp_parsing",
+    "tcp_md5notfound",
+    "tcp_md5unexpected",
+    "tcp_md5failure",
+    "tcp_flags",
+    "tcp_zerowindow",
+    "tcp_old_data",
+    "tcp_overwindow",
+    "tcp_ofomerge",
+    "tcp_rfc7323_paws",
+    "tcp_invalid_sequence",
+    "tcp_reset",
+    "tcp_invalid_syn",
+    "tcp_close",
+    "tcp_fastopen",
+    "tcp_old_ack",
+    "tcp_too_old_ack",
+    "tcp_ack_unsent_data",
+    "tcp_ofo_queue_prune",
+    "tcp_ofo_drop",
+    "tcp_minttl",
+    "ipv6_bad_exthdr",
+    "ipv6_ndisc_frag",
+    "ipv6_ndisc_hop_limit",
+    "ipv6_ndisc_bad_code",
+    "ipv6_ndisc_bad_options",
+    "ipv6_ndisc_ns_otherhost",
+    "tap_filter",
+    "tap_txfilter",
+    "tc_ingress",
+    "tc_egress",
+    "xdp",
+    "cpu_backlog",
+    "bpf_cgroup_egress",
+    "xfrm_policy",
+    "socket_filter",
+    "bgp_flowspec",
 ];

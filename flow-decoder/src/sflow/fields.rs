@@ -35,6 +35,7 @@ pub(super) mod drops {
     pub(in super::super) const STRUCTURES: Tag = Tag::delimited(22);
     pub(in super::super) const TRANSIT_DELAY_NS: Tag = Tag::varint(23);
     pub(in super::super) const QUEUE_DEPTH: Tag = Tag::varint(24);
+    pub(in super::super) const LINUX_DROP_REASON: Tag = Tag::delimited(25);
 }
 
 /// The sequence number and data source of a sample.

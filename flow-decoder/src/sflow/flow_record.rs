@@ -3,7 +3,7 @@
 //! The first record of a kind counts. A raw header says more than the fields of `sampled_ipv4` and its like, which therefore
 //! fill only what no header filled.
 
-use super::circumstances::Circumstances;
+use super::circumstances::{BST_EGRESS_QUEUE, Circumstances};
 use super::extended::{Mpls, Nat, NatPorts, Router, Switch, User};
 use super::flow_sample::record_path;
 use super::gateway::Gateway;
@@ -103,7 +103,7 @@ impl<'a> SampledPacket<'a> {
             1007 => first(&mut self.nat, Nat::read(body)?),
             1012 => self.stripped_tags = xdr::words(body)?,
             1020 => first(&mut self.nat_ports, NatPorts::read(body)?),
-            1029 | 1030 | 1036..=1041 => {
+            1029 | 1030 | 1036..=1041 | BST_EGRESS_QUEUE => {
                 self.circumstances.get_or_insert_default().read(data_format, body)?;
             }
             _ => return Ok(Known::No),

@@ -7,6 +7,7 @@
 )]
 
 mod captures;
+mod counters;
 mod malformed;
 mod samples;
 #[path = "../rig/seeds.rs"]

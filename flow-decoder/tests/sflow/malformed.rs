@@ -167,7 +167,7 @@ fn unknown_samples_of_any_enterprise() {
 /// Also of the enterprise that has most of them.
 #[test]
 fn records_of_unknown_enterprises_and_formats_cost_nothing() {
-    let unknown = [0, 999, 4095, 4413 << 12 | 1, 0xffff_ffff].map(|format| block(format, &[0xff; 12]));
+    let unknown = [0, 999, 4095, 4413 << 12 | 2, 0xffff_ffff].map(|format| block(format, &[0xff; 12]));
     let records = [&unknown[..], &[raw_header()], &unknown].concat();
     let outcome = decode(&datagram_of(&[flow_sample(&records), good()]));
     outcome.assert_whole();

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use catchment_proto::flow::v1::*;
 use flow_decoder::{DecoderOptions, ExporterName, Otherwise, Overrides, Stream, elements};
 
+use super::counters::counters_of;
 use super::*;
 
 fn header_flow() -> FlowRecord {
@@ -94,11 +95,12 @@ fn extended_records() {
         block(1020, &words(&[4000, 5000])),
         block(1012, &words(&[2, 0x88a8_0064, 0x8100_e0c8])),
         block(1005, &[1; 12]),
-        block(4413 << 12 | 1, &[1; 4]),
+        block(4413 << 12 | 1, &words(&[7])),
     ];
     let outcome = decode(&datagram_of(&[flow_sample(&records)]));
     outcome.assert_whole();
     let want = FlowRecord {
+        egress_queue: 7,
         src_vlan: 10,
         src_priority: 1,
         dst_vlan: 20,
@@ -200,7 +202,7 @@ fn counters_become_messages_and_all_else_is_kept() {
         block(2, &words(&[5; 13])),
         block(5, &words(&[100, 0, 1, 2, 3, 4, 5])),
         block(1001, &words(&[1, 2, 3, 0, 4, 1, 0])),
-        block(3, &[1, 2, 3, 4]),
+        block(9, &[1, 2, 3, 4]),
         block(9 << 12 | 77, &[5, 6]),
     ];
     let head = [66, 0x0200_0011, records.len() as u32];
@@ -232,7 +234,7 @@ fn counters_become_messages_and_all_else_is_kept() {
         (0, 2, "ethernet_counters", &[]),
         (0, 5, "vlan_counters", &[]),
         (0, 1001, "processor", &[]),
-        (0, 3, "tokenring_counters", &[1, 2, 3, 4]),
+        (0, 9, "ib_counters", &[1, 2, 3, 4]),
         (9, 77, "", &[5, 6]),
     ];
     assert_eq!(structures, want);
@@ -240,13 +242,6 @@ fn counters_become_messages_and_all_else_is_kept() {
 
     let expanded = decode(&datagram_of(&[block(4, &words(&[66, 0, 70_000_000, 0]))]));
     assert_eq!(expanded.counters[0].source_id_index, 70_000_000);
-}
-
-fn counters_of(records: &[Vec<u8>]) -> SflowCounters {
-    let head = [66, 0x0200_0011, records.len() as u32];
-    let outcome = decode(&datagram_of(&[block(2, &[&words(&head)[..], &records.concat()].concat())]));
-    outcome.assert_whole();
-    outcome.counters[0].clone()
 }
 
 #[test]
@@ -350,16 +345,20 @@ fn drops_say_why() {
         block(1036, &words(&[3])),
         block(1037, &[words(&[42]), opaque(b"deny-all"), words(&[1])].concat()),
         block(1041, &[opaque(b"l3_drops"), opaque(b"ttl_value_is_too_small")].concat()),
-        block(1042, &opaque(b"SKB_DROP")),
+        block(1042, &opaque(b"SKB_DROP_REASON_NO_SOCKET")),
+        block(1043, &words(&[1, 2])),
     ];
     let sample = |reason| {
         let head = [77, 0, 5, 2, 3, 4, reason, records.len() as u32];
         block(5, &[&words(&head)[..], &records.concat()].concat())
     };
-    let outcome = decode(&datagram_of(&[sample(257), sample(3), sample(303), sample(304)]));
+    let reasons = [257, 3, 303, 304, 331, 332, 366, 372, 373, 33, 36, 16, 255, u32::MAX];
+    let outcome = decode(&datagram_of(&reasons.map(sample)));
     outcome.assert_whole();
     let names: Vec<_> = outcome.drops.iter().map(|drop| drop.reason_name.as_str()).collect();
-    assert_eq!(names, ["ttl_exceeded", "port_unreachable", "split_horizon", ""]);
+    let first = ["ttl_exceeded", "port_unreachable", "split_horizon", "locked_port", "dev_ready", "dev_hdr"];
+    assert_eq!(names[..6], first);
+    assert_eq!(names[6..], ["tc_egress", "bgp_flowspec", "", "dev_hdr", "tc_egress", "", "", ""]);
     let got = &outcome.drops[0];
     assert_eq!((got.sequence_num, got.source_id_index, got.drops, got.in_if, got.out_if), (77, 5, 2, 3, 4));
     assert_eq!((got.egress_queue, got.acl_number, got.acl_direction), (3, 42, 1));
@@ -367,7 +366,8 @@ fn drops_say_why() {
     let packet = got.packet.as_ref().unwrap();
     assert_eq!((packet.dst_port, packet.bytes, packet.time_received_ns), (53, 1500, 0));
     let [structure] = &got.structures[..] else { panic!("one structure without fields") };
-    assert_eq!((structure.format, structure.name.as_str()), (1042, "extended_linux_drop_reason"));
+    assert_eq!((structure.format, structure.name.as_str()), (1043, "extended_timestamp"));
+    assert_eq!(got.linux_drop_reason, "SKB_DROP_REASON_NO_SOCKET");
 }
 
 #[test]
@@ -396,8 +396,9 @@ fn ipv6_agents() {
 
 #[test]
 fn records_that_fill_no_field_are_kept_where_that_is_wanted() {
-    let [url, odd, empty] = [(1005, &[7_u8; 8][..]), (4413 << 12 | 9, b"odd!"), (999, b"")];
-    let records = [url, odd, empty].map(|(format, body)| block(format, body));
+    let [url, linux] = [(1005, &[7_u8; 8][..]), (1042, &opaque(b"SKB!"))];
+    let [odd, empty] = [(4413 << 12 | 9, &b"odd!"[..]), (999, b"")];
+    let records = [url, linux, odd, empty].map(|(format, body)| block(format, body));
     let payload = datagram_of(&[flow_sample(&[&records[..], &[raw_header()]].concat())]);
     let otherwise = Otherwise { keep_unknown: true, ..Otherwise::default() };
     let options =
@@ -406,7 +407,9 @@ fn records_that_fill_no_field_are_kept_where_that_is_wanted() {
     kept.assert_whole();
     let shown = |element: &Element| (element.pen, element.id, element.name.clone(), element.value.clone());
     let extra: Vec<_> = kept.flows[0].extra.iter().map(shown).collect();
-    let name = elements::sflow_flow_record(0, 1005).expect("a structure with a name").to_owned();
-    assert_eq!(extra, [(0, 1005, name, vec![7; 8]), (4413, 9, String::new(), b"odd!".to_vec())]);
+    let name = |format| elements::sflow_flow_record(0, format).expect("a structure with a name").to_owned();
+    let linux = (0, 1042, name(1042), opaque(b"SKB!"));
+    let odd = (4413, 9, String::new(), b"odd!".to_vec());
+    assert_eq!(extra, [(0, 1005, name(1005), vec![7; 8]), linux, odd]);
     assert!(decode(&payload).flows[0].extra.is_empty());
 }

@@ -69,12 +69,13 @@ mod tests {
     use super::ToJson;
     use crate::flow::v1::{
         Element, FlowRecord, OptionsRecord, SflowAdapter, SflowAdapters, SflowAppResources, SflowAppWorkers,
-        SflowApplication, SflowCounters, SflowDrop, SflowEthernetCounters, SflowGpu, SflowHost, SflowHostCpu,
-        SflowHostDisk, SflowHostMemory, SflowHostNetwork, SflowHttp, SflowIcmp, SflowInterfaceCounters,
-        SflowIp, SflowJvm, SflowJvmStatistics, SflowLag, SflowOpenflowPort, SflowOpticalLane, SflowOptics,
-        SflowOvsDatapath, SflowParent, SflowPortName, SflowProcessor, SflowRadio, SflowSlowPath,
-        SflowStructure, SflowTcp, SflowUdp, SflowVirtualCpu, SflowVirtualDisk, SflowVirtualMemory,
-        SflowVirtualNetwork, SflowVirtualNode, SflowVlanCounters,
+        SflowApplication, SflowBuffers, SflowCounters, SflowDrop, SflowEthernetCounters, SflowGpu,
+        SflowHardwareTables, SflowHost, SflowHostCpu, SflowHostDisk, SflowHostMemory, SflowHostNetwork,
+        SflowHttp, SflowIcmp, SflowInterfaceCounters, SflowIp, SflowJvm, SflowJvmStatistics, SflowLag,
+        SflowMemcache, SflowOpenflowPort, SflowOpticalLane, SflowOptics, SflowOvsDatapath, SflowParent,
+        SflowPortBuffers, SflowPortName, SflowProcessor, SflowRadio, SflowSlowPath, SflowStructure, SflowTcp,
+        SflowTokenRing, SflowUdp, SflowVg, SflowVirtualCpu, SflowVirtualDisk, SflowVirtualMemory,
+        SflowVirtualNetwork, SflowVirtualNode, SflowVlanCounters, SflowWireless,
     };
 
     /// Sets each field of `M` alone and wants its name, and nothing else, in the rendering.
@@ -153,6 +154,13 @@ mod tests {
         every_field_is_rendered::<SflowAppWorkers>("SflowAppWorkers", &messages);
         every_field_is_rendered::<SflowOvsDatapath>("SflowOvsDatapath", &messages);
         every_field_is_rendered::<SflowGpu>("SflowGpu", &messages);
+        every_field_is_rendered::<SflowTokenRing>("SflowTokenRing", &messages);
+        every_field_is_rendered::<SflowVg>("SflowVg", &messages);
+        every_field_is_rendered::<SflowWireless>("SflowWireless", &messages);
+        every_field_is_rendered::<SflowMemcache>("SflowMemcache", &messages);
+        every_field_is_rendered::<SflowBuffers>("SflowBuffers", &messages);
+        every_field_is_rendered::<SflowPortBuffers>("SflowPortBuffers", &messages);
+        every_field_is_rendered::<SflowHardwareTables>("SflowHardwareTables", &messages);
         every_field_is_rendered::<SflowDrop>("SflowDrop", &messages);
         every_field_is_rendered::<OptionsRecord>("OptionsRecord", &messages);
     }

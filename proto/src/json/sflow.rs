@@ -58,6 +58,15 @@ impl ToJson for SflowCounters {
         o.optional("app_workers", self.app_workers.as_ref(), |out, counters| counters.write_json(out));
         o.optional("ovs_datapath", self.ovs_datapath.as_ref(), |out, counters| counters.write_json(out));
         o.optional("gpu", self.gpu.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("token_ring", self.token_ring.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("vg", self.vg.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("wireless", self.wireless.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("memcache", self.memcache.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("buffers", self.buffers.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("port_buffers", self.port_buffers.as_ref(), |out, counters| counters.write_json(out));
+        o.optional("hardware_tables", self.hardware_tables.as_ref(), |out, counters| {
+            counters.write_json(out);
+        });
         o.end();
     }
 }
@@ -89,6 +98,7 @@ impl ToJson for SflowDrop {
         o.array("structures", &self.structures, |out, structure| structure.write_json(out));
         o.uint("transit_delay_ns", self.transit_delay_ns);
         o.uint("queue_depth", self.queue_depth);
+        o.string("linux_drop_reason", &self.linux_drop_reason);
         o.end();
     }
 }

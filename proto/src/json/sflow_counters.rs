@@ -3,11 +3,12 @@
 use super::ToJson;
 use super::object::Object;
 use crate::flow::v1::{
-    SflowAdapter, SflowAdapters, SflowAppResources, SflowAppWorkers, SflowApplication, SflowGpu, SflowHost,
-    SflowHostCpu, SflowHostDisk, SflowHostMemory, SflowHostNetwork, SflowHttp, SflowIcmp, SflowIp, SflowJvm,
-    SflowJvmStatistics, SflowLag, SflowOpenflowPort, SflowOpticalLane, SflowOptics, SflowOvsDatapath,
-    SflowParent, SflowPortName, SflowRadio, SflowSlowPath, SflowTcp, SflowUdp, SflowVirtualCpu,
-    SflowVirtualDisk, SflowVirtualMemory, SflowVirtualNetwork, SflowVirtualNode,
+    SflowAdapter, SflowAdapters, SflowAppResources, SflowAppWorkers, SflowApplication, SflowBuffers,
+    SflowGpu, SflowHardwareTables, SflowHost, SflowHostCpu, SflowHostDisk, SflowHostMemory, SflowHostNetwork,
+    SflowHttp, SflowIcmp, SflowIp, SflowJvm, SflowJvmStatistics, SflowLag, SflowMemcache, SflowOpenflowPort,
+    SflowOpticalLane, SflowOptics, SflowOvsDatapath, SflowParent, SflowPortBuffers, SflowPortName,
+    SflowRadio, SflowSlowPath, SflowTcp, SflowTokenRing, SflowUdp, SflowVg, SflowVirtualCpu,
+    SflowVirtualDisk, SflowVirtualMemory, SflowVirtualNetwork, SflowVirtualNode, SflowWireless,
 };
 
 /// A message's fields in their order, each with the kind of its value.
@@ -27,6 +28,7 @@ macro_rules! rendered {
     (@mac $o:ident, $name:ident, $value:expr) => { $o.mac(stringify!($name), $value) };
     (@string $o:ident, $name:ident, $value:expr) => { $o.string(stringify!($name), &$value) };
     (@hex $o:ident, $name:ident, $value:expr) => { $o.hex(stringify!($name), &$value) };
+    (@uints $o:ident, $name:ident, $value:expr) => { $o.uints(stringify!($name), &$value) };
     (@macs $o:ident, $name:ident, $value:expr) => { $o.macs(stringify!($name), &$value) };
     (@list $o:ident, $name:ident, $value:expr) => {
         $o.array(stringify!($name), &$value, |out, member| member.write_json(out))
@@ -66,4 +68,11 @@ rendered! {
     SflowAppWorkers { uint active, uint idle, uint max, uint requests_delayed, uint requests_dropped }
     SflowOvsDatapath { uint hits, uint misses, uint lost, uint mask_hits, uint flows, uint masks }
     SflowGpu { uint devices, uint processes, uint gpu_time, uint memory_time, uint memory_total, uint memory_free, uint ecc_errors, uint energy, uint temperature, uint fan_speed }
+    SflowTokenRing { uint line_errors, uint burst_errors, uint ac_errors, uint abort_trans_errors, uint internal_errors, uint lost_frame_errors, uint receive_congestions, uint frame_copied_errors, uint token_errors, uint soft_errors, uint hard_errors, uint signal_loss, uint transmit_beacons, uint recoveries, uint lobe_wires, uint removes, uint singles, uint freq_errors }
+    SflowVg { uint in_high_priority_frames, uint in_high_priority_octets, uint in_norm_priority_frames, uint in_norm_priority_octets, uint in_ipm_errors, uint in_oversize_frame_errors, uint in_data_errors, uint in_null_addressed_frames, uint out_high_priority_frames, uint out_high_priority_octets, uint transition_into_trainings, uint hc_in_high_priority_octets, uint hc_in_norm_priority_octets, uint hc_out_high_priority_octets }
+    SflowWireless { uint transmitted_fragments, uint multicast_transmitted_frames, uint failed, uint retries, uint multiple_retries, uint frame_duplicates, uint rts_successes, uint rts_failures, uint ack_failures, uint received_fragments, uint multicast_received_frames, uint fcs_errors, uint transmitted_frames, uint wep_undecryptable, uint qos_discarded_fragments, uint associated_stations, uint qos_cf_polls_received, uint qos_cf_polls_unused, uint qos_cf_polls_unusable, uint qos_cf_polls_lost }
+    SflowMemcache { uint cmd_set, uint cmd_touch, uint cmd_flush, uint get_hits, uint get_misses, uint delete_hits, uint delete_misses, uint incr_hits, uint incr_misses, uint decr_hits, uint decr_misses, uint cas_hits, uint cas_misses, uint cas_badval, uint auth_cmds, uint auth_errors, uint threads, uint conn_yields, uint listen_disabled_num, uint curr_connections, uint rejected_connections, uint total_connections, uint connection_structures, uint evictions, uint reclaimed, uint curr_items, uint total_items, uint bytes_read, uint bytes_written, uint bytes, uint limit_maxbytes }
+    SflowBuffers { uint unicast, uint multicast }
+    SflowPortBuffers { uint ingress_unicast, uint ingress_multicast, uint egress_unicast, uint egress_multicast, uints egress_queue_unicast, uints egress_queue_multicast }
+    SflowHardwareTables { uint host_entries, uint host_entries_max, uint ipv4_entries, uint ipv4_entries_max, uint ipv6_entries, uint ipv6_entries_max, uint ipv4_ipv6_entries, uint ipv4_ipv6_entries_max, uint long_ipv6_entries, uint long_ipv6_entries_max, uint total_routes, uint total_routes_max, uint ecmp_nexthops, uint ecmp_nexthops_max, uint mac_entries, uint mac_entries_max, uint ipv4_neighbors, uint ipv6_neighbors, uint ipv4_routes, uint ipv6_routes, uint acl_ingress_entries, uint acl_ingress_entries_max, uint acl_ingress_counters, uint acl_ingress_counters_max, uint acl_ingress_meters, uint acl_ingress_meters_max, uint acl_ingress_slices, uint acl_ingress_slices_max, uint acl_egress_entries, uint acl_egress_entries_max, uint acl_egress_counters, uint acl_egress_counters_max, uint acl_egress_meters, uint acl_egress_meters_max, uint acl_egress_slices, uint acl_egress_slices_max }
 }

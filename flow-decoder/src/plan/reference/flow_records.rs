@@ -38,6 +38,7 @@ const BODIES: &[(u32, &[u32])] = &[
     (1039, &[1500]),
     (1040, &[4096]),
     (1041, &[1, 0x6100_0000, 1, 0x6200_0000]),
+    (4413 << 12 | 1, &[3]),
 ];
 
 struct Keep(RecordBuffer);
@@ -101,16 +102,20 @@ fn fields(mut message: &[u8]) -> BTreeSet<u32> {
 /// Where a body is not its record's: then the table lacks what the decoder fills.
 pub(super) fn table() -> String {
     let (declared, (plain, _)) = (declared(), decode(None));
-    let name = |format: u32| elements::sflow_flow_record(0, format).unwrap_or_default();
+    let named = |data_format: u32| {
+        let (enterprise, format) = (data_format >> 12, data_format & 0xfff);
+        let name = elements::sflow_flow_record(enterprise, format).unwrap_or_default();
+        format!("{enterprise}:{format} | {name}")
+    };
     let mut table =
-        format!("| record | name | fields |\n|---|---|---|\n| 0:1 | {} | {OF_HEADER} |\n", name(HEADER));
-    for &(format, body) in BODIES {
-        let (filled, damaged) = decode(Some((format, body)));
-        assert!(!damaged, "0:{format} is longer than its body here");
+        format!("| record | name | fields |\n|---|---|---|\n| {} | {OF_HEADER} |\n", named(HEADER));
+    for &(data_format, body) in BODIES {
+        let (record, (filled, damaged)) = (named(data_format), decode(Some((data_format, body))));
+        assert!(!damaged, "{record}: longer than its body here");
         let own = filled.difference(&plain);
         let names: Vec<String> = own.map(|number| format!("`{}`", declared[number].0)).collect();
-        assert!(!names.is_empty(), "0:{format} fills nothing");
-        let _ = writeln!(table, "| 0:{format} | {} | {} |", name(format), names.join(", "));
+        assert!(!names.is_empty(), "{record}: fills nothing");
+        let _ = writeln!(table, "| {record} | {} |", names.join(", "));
     }
     table
 }
