@@ -120,8 +120,10 @@ impl Restarts {
 
     fn observe_v9(&mut self, last: &Last, now: Last) {
         let moved = now.boot_ms() - last.boot_ms();
-        // Where the header's clock fell back, because it is set only after a boot, the node's own clock says it.
-        let fell_back = now.header_ms < last.header_ms;
+        // Where the header's clock fell back, because it is set only after a boot, the node's own clock says it. What was up
+        // for longer than nothing was heard did not boot in between: it is an old datagram.
+        let silent = now.believed_ms - last.believed_ms;
+        let fell_back = now.header_ms < last.header_ms && i64::from(now.uptime) <= silent + SAME_BOOT_MS;
         let moved_by_node = now.believed_boot_ms() - last.believed_boot_ms();
         let forward = moved > SAME_BOOT_MS || fell_back && moved_by_node > SAME_BOOT_MS;
         let (younger, back) = (now.uptime < last.uptime, now.sequence < last.sequence);
@@ -311,6 +313,18 @@ mod tests {
         assert_eq!(at_1970, NOW_S + 80);
         assert_eq!(heard.header(Origin::Uptime(30_000), 30, NOW_S + 110, 2), NOW_S + 80);
         assert_eq!(heard.v9(NOW_S + 120, 40, 3), NOW_S + 80, "its clock is set right");
+    }
+
+    /// A capture played back in another order than it was sent, years later: sysUpTime goes back with the header's clock.
+    #[test]
+    fn v9_goes_on_through_old_datagrams_of_a_clock_that_is_off() {
+        let mut heard = Heard::default();
+        let mut play = |ahead_s: u32, received_s, sequence| {
+            heard.header(Origin::Uptime((DAY_S + ahead_s) * 1000), 1_000_000 + ahead_s, received_s, sequence)
+        };
+        let boot = play(80, NOW_S, 75);
+        assert_eq!(play(0, NOW_S + 1, 31), boot);
+        assert_eq!(play(80, NOW_S + 2, 75), boot);
     }
 
     #[test]
