@@ -242,12 +242,13 @@ fn field(message: &FieldSpecifier, version: u8) -> Result<Field, Invalid> {
     let (Ok(small_id), Ok(small_length)) = (u16::try_from(id), u16::try_from(length)) else {
         return Err(wrong);
     };
-    // RFC 7011 3.2: 15 bits of id, and 65535 means variable length. NetFlow v9 knows neither enterprises nor variable length.
-    let possible = match version {
-        10 => id < 0x8000 && variable == (length == 0xffff),
-        _ => !variable && pen == 0,
-    };
-    if possible { Ok(Field { pen, id: small_id, length: small_length, variable, scope }) } else { Err(wrong) }
+    // RFC 7011 3.2: 15 bits of id, and 65535 means variable length, as in NetFlow v9 too. That knows no enterprises.
+    let possible = if version == 10 { id < 0x8000 } else { pen == 0 };
+    if possible && variable == (length == 0xffff) {
+        Ok(Field { pen, id: small_id, length: small_length, variable, scope })
+    } else {
+        Err(wrong)
+    }
 }
 
 fn options(entry: &OptionsEntry) -> Result<((i32, u64), Said), Invalid> {

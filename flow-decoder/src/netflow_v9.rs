@@ -6,13 +6,14 @@
 //! options template  0 id | 2 scope octets | 4 option octets | scope fields, option fields: type, length       (6.1)
 //! ```
 //!
-//! The count is not used: exporters disagree on whether it counts records, flow records or sets.
+//! The count is not used: exporters disagree on whether it counts records, flow records or sets. A length of 65535 fits no
+//! datagram; H3C's NetStream means by it what IPFIX does, that each record says the length (RFC 7011 7).
 
 use crate::clock::{Clock, Origin};
 use crate::cursor::{Cursor, EndOfInput};
 use crate::data_set::MessageHeader;
 use crate::error::{Malformed, Reason};
-use crate::template::{FieldSpecifier, TemplateKind};
+use crate::template::{FieldSpecifier, TemplateKind, VARIABLE};
 use crate::template_record::{BadTemplate, TemplateRecord};
 
 /// Octets of the message header.
@@ -58,7 +59,8 @@ pub(crate) fn template_record(
         let scope = list.offset() < scope_end;
         let field_type = list.u16().map_err(&lost)?;
         let length = list.u16().map_err(&lost)?;
-        fields.push(FieldSpecifier { pen: 0, id: field_type, length, variable: false, scope });
+        let variable = length == VARIABLE;
+        fields.push(FieldSpecifier { pen: 0, id: field_type, length, variable, scope });
     }
     Ok(TemplateRecord::Template { id, kind })
 }

@@ -117,9 +117,10 @@ impl SharedDefinition {
             return Err(Refused::Invalid(Reason::TemplateScope));
         }
         let possible = fields.iter().all(|field| match key.version {
-            9 => field.pen == 0 && !field.variable,
-            _ => field.id < 0x8000 && field.variable == (field.length == VARIABLE),
+            9 => field.pen == 0,
+            _ => field.id < 0x8000,
         });
+        let possible = possible && fields.iter().all(|field| field.variable == (field.length == VARIABLE));
         if possible { Ok(()) } else { Err(Refused::Invalid(Reason::TemplateTruncated)) }
     }
 }

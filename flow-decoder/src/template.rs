@@ -6,7 +6,7 @@
 
 use crate::error::Reason;
 
-/// Length that stands for "variable" in an IPFIX template (RFC 7011 7).
+/// Length that stands for "variable" in a template (RFC 7011 7).
 pub const VARIABLE: u16 = 0xffff;
 
 /// Fields of a template, at most. Exporters announce some dozens.
@@ -32,7 +32,7 @@ pub struct FieldSpecifier {
     pub pen: u32,
     /// Element id, or v9 field type, or v9 scope type.
     pub id: u16,
-    /// Length in octets; [`VARIABLE`] in IPFIX where `variable` is set.
+    /// Length in octets; [`VARIABLE`] where `variable` is set.
     pub length: u16,
     /// Whether each record says the length itself.
     pub variable: bool,

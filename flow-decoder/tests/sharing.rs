@@ -176,6 +176,7 @@ fn what_is_imported_is_checked() {
     let scope = FieldSpecifier { scope: true, ..FieldSpecifier::iana(1, 4) };
     let plain = FieldSpecifier::iana(2, 4);
     let vendor = FieldSpecifier { pen: 9, ..plain };
+    let variable = FieldSpecifier { variable: true, ..plain };
     let mut ahead = shared(301, 1, 0, 4);
     ahead.order.epoch = u32::MAX;
     let definitions = vec![
@@ -183,17 +184,18 @@ fn what_is_imported_is_checked() {
         shared(302, 1, NOW_MS + 3_600_000, 4),
         ahead,
         fields(&[vendor], TemplateKind::Data),
+        fields(&[variable], TemplateKind::Data),
         fields(&[scope, plain], TemplateKind::Data),
         fields(&[plain, scope], TemplateKind::Options),
         shared(303, 1, NOW_MS, 4),
     ];
     let imported = rig.store.import(&key(), only(definitions.clone()), RECEIVED_NS);
-    assert_eq!((imported.changed, imported.refused.len()), (1, 6));
+    assert_eq!((imported.changed, imported.refused.len()), (1, 7));
     assert_eq!((rig.store.templates(), rig.store.scopes()), (1, 1));
     let v5 = ScopeKey { version: 5, ..key() };
     let imported = rig.store.import(&v5, only(definitions), RECEIVED_NS);
     assert!(imported.refused.iter().all(|(_, why)| *why == Refused::Version));
-    assert_eq!((imported.refused.len(), rig.store.scopes()), (7, 1));
+    assert_eq!((imported.refused.len(), rig.store.scopes()), (8, 1));
 }
 
 #[test]

@@ -172,24 +172,21 @@ fn octet() -> impl Strategy<Value = u8> {
 }
 
 fn any_field(version: Version) -> BoxedStrategy<Field> {
-    let meaningful = (select(MEANINGFUL), length(version)).prop_map(|(id, length)| field(id, length));
-    let fitting = select(MEANINGFUL).prop_map(move |id| match usual_length(id) {
-        VARIABLE if version == Version::V9 => field(id, 20),
-        length => field(id, length),
-    });
+    let meaningful = (select(MEANINGFUL), length()).prop_map(|(id, length)| field(id, length));
+    let fitting = select(MEANINGFUL).prop_map(|id| field(id, usual_length(id)));
     match version {
         Version::V9 => {
-            let own = (select(V9_ONLY), length(version)).prop_map(|(id, length)| field(id, length));
-            let any = (any::<u16>(), length(version)).prop_map(|(id, length)| field(id, length));
+            let own = (select(V9_ONLY), length()).prop_map(|(id, length)| field(id, length));
+            let any = (any::<u16>(), length()).prop_map(|(id, length)| field(id, length));
             prop_oneof![8 => fitting, 8 => meaningful, 2 => own, 1 => any].boxed()
         }
         Version::Ipfix => {
-            let vendor = (select(ENTERPRISE), length(version)).prop_map(|((pen, id), length)| Field {
+            let vendor = (select(ENTERPRISE), length()).prop_map(|((pen, id), length)| Field {
                 pen: Some(pen),
                 id,
                 length,
             });
-            let any = (0u16..540, length(version)).prop_map(|(id, length)| field(id, length));
+            let any = (0u16..540, length()).prop_map(|(id, length)| field(id, length));
             prop_oneof![8 => fitting, 8 => meaningful, 2 => vendor, 1 => any].boxed()
         }
     }
@@ -199,16 +196,13 @@ fn announcing() -> impl Strategy<Value = Field> {
     (select(ANNOUNCING), select(&[0u16, 1, 2, 4, 4, 4, 8, 8][..])).prop_map(|(id, length)| field(id, length))
 }
 
-fn length(version: Version) -> BoxedStrategy<u16> {
+fn length() -> impl Strategy<Value = u16> + Clone {
     let fixed = prop_oneof![
         6 => select(&[1u16, 2, 4, 8][..]),
         2 => select(&[3u16, 5, 6, 7, 9, 12, 16][..]),
         1 => Just(0u16),
     ];
-    match version {
-        Version::V9 => fixed.boxed(),
-        Version::Ipfix => prop_oneof![6 => fixed, 1 => Just(VARIABLE)].boxed(),
-    }
+    prop_oneof![6 => fixed, 1 => Just(VARIABLE)]
 }
 
 /// The length that exporters give an element as a rule.
@@ -264,7 +258,7 @@ fn build(version: Version, head: Head, port: u16, sets: &[Set], layouts: &mut La
                 let mut octets = octets.iter().copied().cycle();
                 let mut body = Vec::new();
                 for _ in 0..*records {
-                    layout.iter().for_each(|field| value(version, field, &mut octets, &mut body));
+                    layout.iter().for_each(|field| value(field, &mut octets, &mut body));
                 }
                 body.resize(body.len() + padding, 0);
                 message.set(*id, body)
@@ -302,16 +296,16 @@ fn list(id: u16, octets: &mut impl Iterator<Item = u8>) -> Vec<u8> {
 }
 
 /// Octets of one field, with the length in front where records say it.
-fn value(version: Version, field: &Field, octets: &mut impl Iterator<Item = u8>, out: &mut Vec<u8>) {
+fn value(field: &Field, octets: &mut impl Iterator<Item = u8>, out: &mut Vec<u8>) {
     let mut length = field.length;
-    if version == Version::Ipfix && length == VARIABLE && matches!(field.id, 291..=293 | 496) {
+    if length == VARIABLE && matches!(field.id, 291..=293 | 496) {
         let list = list(field.id, octets);
         out.push(255);
         put16(out, list.len() as u16);
         out.extend(list);
         return;
     }
-    if version == Version::Ipfix && length == VARIABLE {
+    if length == VARIABLE {
         let choice = octets.next().unwrap_or_default();
         length = u16::from(choice % 20);
         if choice % 5 == 4 {

@@ -456,7 +456,9 @@ fn v9_template(body: &[u8], options: bool) -> Option<Template> {
     let fields = (0..octets).step_by(4).map(|at| Specifier {
         pen: 0,
         id: u16::from_be_bytes([list[at], list[at + 1]]),
-        length: Some(usize::from(u16::from_be_bytes([list[at + 2], list[at + 3]]))),
+        length: Some(u16::from_be_bytes([list[at + 2], list[at + 3]]))
+            .filter(|&length| length != 0xffff)
+            .map(usize::from),
         scope: at < scope,
     });
     Some((id, Some(fields.collect()), start + octets))
