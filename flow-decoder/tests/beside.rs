@@ -6,7 +6,7 @@ mod wire;
 use catchment_proto::flow::v1::{FlowRecord, TunnelType};
 use flow_decoder::Verdict;
 use rig::Rig;
-use wire::{EXPORT_TIME, Field, Message, field, varlen};
+use wire::{EXPORT_TIME, Field, Message, field, varlen, vendor};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -153,4 +153,21 @@ fn the_user_of_a_firewall_event_is_its_source_user() {
     let message = Message::v9().templates(&[(256, &[field(40000, 20), field(1, 1)])]);
     rig.take(message.set(256, b"CISCO\\alice\0\0\0\0\0\0\0\0\0\x07").build());
     assert_eq!(rig.kept.flows()[0].src_user, "CISCO\\alice");
+}
+
+/// YAF up to version 2 has them in a subTemplateMultiList.
+#[test]
+fn yafs_flags_in_a_list_are_one_value() {
+    let tcp = [field(184, 4), vendor(6871, 14, 1), vendor(6871, 15, 1), vendor(6871, 16399, 1)];
+    let list = [3, 1, 44, 0, 11, 0, 0, 0, 9, 2, 0x18, 0x11];
+    let flow_of = |fields: &[Field], record: Vec<u8>| {
+        let mut rig = Rig::new();
+        rig.take(Message::ipfix().templates(&[(256, fields), (300, &tcp)]).build());
+        assert_eq!(rig.take(Message::ipfix().set(256, record).build()), Verdict::Decoded);
+        rig.kept.flows().remove(0)
+    };
+    let flow = flow_of(&[field(4, 1), varlen(293)], [vec![6], with_length(&list)].concat());
+    assert_eq!((flow.tcp_flags, flow.reverse_tcp_flags), (0x1a, 0x11));
+    let flow = flow_of(&[field(6, 1), varlen(293)], [vec![0x1f], with_length(&list)].concat());
+    assert_eq!((flow.tcp_flags, flow.reverse_tcp_flags), (0x1f, 0x11), "the record's own element fills it");
 }

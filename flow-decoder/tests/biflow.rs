@@ -100,6 +100,52 @@ fn each_direction_has_its_counters_and_its_source() {
     assert_eq!((forward.extra.len(), forward.extra[0].pen, forward.extra[0].id), (1, 4242, 7));
 }
 
+/// YAF: flags of the first packet and of all others, in elements of its own that it reverses by adding 16384.
+#[test]
+fn yafs_flags_are_those_of_all_packets_of_a_direction() {
+    let cert = |id, length| vendor(6871, id, length);
+    let reverse = |id, length| vendor(29305, id, length);
+    let fields = [
+        field(8, 4),
+        field(12, 4),
+        field(86, 4),
+        reverse(86, 4),
+        cert(14, 1),
+        cert(15, 1),
+        cert(16398, 1),
+        cert(16399, 1),
+        cert(40, 2),
+        cert(16424, 2),
+        cert(33, 2),
+    ];
+    let mut record = vec![10, 0, 0, 1, 10, 0, 0, 2];
+    put32(&mut record, 4);
+    put32(&mut record, 2);
+    record.extend([0xc2, 0x11, 0x12, 0x18, 0, 1, 0, 2, 0, 80]);
+    let [split, whole] = decoded(&fields, &record);
+    assert_eq!((whole[0].tcp_flags, whole[0].reverse_tcp_flags), (0xd3, 0x1a));
+    let seen: Vec<_> = split.iter().map(|flow| (flow.packets, flow.tcp_flags)).collect();
+    assert_eq!(seen, [(4, 0xd3), (2, 0x1a)]);
+    assert!(split.iter().all(|flow| flow.reverse_tcp_flags == 0));
+    let own = |flow: &FlowRecord| -> Vec<_> {
+        flow.extra.iter().map(|element| (element.id, element.value.clone())).collect()
+    };
+    assert_eq!(own(&split[0]), [(40, vec![0, 1]), (33, vec![0, 80])]);
+    assert_eq!(own(&split[1]), [(40, vec![0, 2]), (33, vec![0, 80])], "the other direction's attributes");
+
+    let [split, _] = decoded(
+        &[field(8, 4), field(6, 1), cert(14, 1), cert(15, 2), field(2, 4)],
+        &[10, 0, 0, 1, 0x1b, 2, 0, 0x14, 0, 0, 0, 9],
+    );
+    assert_eq!(split[0].tcp_flags, 0x1b, "IANA's element counts before them");
+    let [split, _] = decoded(
+        &[cert(14, 1), cert(16399, 1), reverse(86, 4), field(86, 4)],
+        &[2, 0x11, 0, 0, 0, 5, 0, 0, 0, 6],
+    );
+    let seen: Vec<_> = split.iter().map(|flow| (flow.packets, flow.tcp_flags)).collect();
+    assert_eq!(seen, [(6, 2), (5, 0x11)], "one of the two alone");
+}
+
 #[test]
 fn a_direction_without_packets_is_no_record() {
     let ports = |counters| {

@@ -176,7 +176,7 @@ impl Beside {
         if let Some(span) = &self.span {
             span.write(scene, record, out);
         }
-        let mut out = Filling::new(out, self.filled);
+        let mut out = Filling::new(out, self.filled, [flow::TCP_FLAGS, flow::REVERSE_TCP_FLAGS]);
         for steps in &self.segments {
             for step in steps {
                 let (addresses, _) = octets(scene, record, step).as_chunks::<16>();

@@ -11,7 +11,7 @@
 
 use super::Plan;
 use super::compile::{PADDING, places};
-use super::mapping::{CISCO, FIRST, REVERSE};
+use super::mapping::{CERT, CERT_FLAGS, CERT_REVERSE, CISCO, FIRST, REVERSE};
 use super::run::{Locate, Scene, number};
 use super::step::Step;
 use crate::overrides::How;
@@ -83,8 +83,13 @@ impl Fields {
 
 /// Whether the element is of the reverse direction.
 fn is_reverse(field: &FieldSpecifier) -> bool {
-    let is_responders = || RESPONDER.iter().any(|(responder, _)| *responder == field.id);
-    !field.scope && (field.pen == REVERSE || field.pen == 0 && is_responders())
+    !field.scope
+        && match field.pen {
+            REVERSE => true,
+            CERT => field.id & CERT_REVERSE != 0,
+            0 => RESPONDER.iter().any(|(responder, _)| *responder == field.id),
+            _ => false,
+        }
 }
 
 /// Whether the element counts a flow's octets or packets.
@@ -98,17 +103,19 @@ fn in_reverse(field: &FieldSpecifier, all: &[FieldSpecifier]) -> Option<FieldSpe
         return Some(*field);
     }
     let element = |pen, id| Some(FieldSpecifier { pen, id, ..*field });
+    let is_there = |pen, id| all.iter().any(|other| (other.pen, other.id) == (pen, id));
     match field.pen {
         REVERSE => return element(0, field.id),
         0 => {}
+        CERT if is_reverse(field) => return element(CERT, field.id & !CERT_REVERSE),
+        CERT if CERT_FLAGS.contains(&field.id) || is_there(CERT, field.id | CERT_REVERSE) => return None,
         CISCO => return element(CISCO, other_end(&CISCO_ENDS, field.id)),
         pen => return element(pen, field.id),
     }
     if let Some((_, initiator)) = RESPONDER.iter().find(|(responder, _)| *responder == field.id) {
         return element(0, *initiator);
     }
-    let has_reverse = || all.iter().any(|other| (other.pen, other.id) == (REVERSE, field.id));
-    if is_counter(field.id) || OF_ONE_DIRECTION.contains(&field.id) || has_reverse() {
+    if is_counter(field.id) || OF_ONE_DIRECTION.contains(&field.id) || is_there(REVERSE, field.id) {
         return None;
     }
     element(0, other_end(&ENDS, field.id))

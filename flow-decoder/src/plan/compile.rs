@@ -288,7 +288,9 @@ fn steps(candidates: &[Candidate], choices: &mut Vec<Box<[Step]>>) -> Vec<Step> 
         if alternatives.len() == 1 {
             out.push(candidate.step);
         } else {
-            out.push(Step { op: Op::Choice, start: choices.len() as u16, ..candidate.step });
+            let has_flags = alternatives.iter().any(|step| step.op == Op::Flags);
+            let op = if has_flags { Op::ChoiceOfFlags } else { Op::Choice };
+            out.push(Step { op, start: choices.len() as u16, ..candidate.step });
             choices.push(alternatives);
         }
     }

@@ -37,9 +37,9 @@ impl FixedStep {
     /// The quick form of a step, where it has one.
     pub(super) fn of(step: &Step) -> Option<Self> {
         let kind = match (step.op, step.len) {
-            (Op::U32 | Op::U64, 1) => Kind::Number1,
-            (Op::U32 | Op::U64, 2) => Kind::Number2,
-            (Op::U32 | Op::U64, 4) => Kind::Number4,
+            (Op::U32 | Op::U64 | Op::Flags, 1) => Kind::Number1,
+            (Op::U32 | Op::U64 | Op::Flags, 2) => Kind::Number2,
+            (Op::U32 | Op::U64 | Op::Flags, 4) => Kind::Number4,
             (Op::U64, 6) => Kind::Number6,
             (Op::U64, 8) => Kind::Number8,
             (Op::Address, 4) => Kind::Address4,

@@ -11,6 +11,11 @@ use crate::record::flow;
 
 /// Enterprise number of reverse elements (RFC 5103).
 pub(super) const REVERSE: u32 = 29305;
+/// CERT's (YAF), and what it adds to the number of an element of its own for that of the reverse direction.
+pub(super) const CERT: u32 = 6871;
+pub(super) const CERT_REVERSE: u16 = 0x4000;
+/// CERT's flags of a flow's first TCP packet, and of all others.
+pub(super) const CERT_FLAGS: [u16; 2] = [14, 15];
 /// Cisco's enterprise number.
 pub(super) const CISCO: u32 = 9;
 
@@ -73,6 +78,8 @@ pub(super) const FIRST: &[Mapping] = &[
     iana(192, flow::IP_TTL, Op::U32),
     iana(52, flow::IP_TTL, Op::U32),
     iana(6, flow::TCP_FLAGS, Op::U32),
+    vendor(CERT, CERT_FLAGS[0], flow::TCP_FLAGS, Op::Flags),
+    vendor(CERT, CERT_FLAGS[1], flow::TCP_FLAGS, Op::Flags),
     iana(56, flow::SRC_MAC, Op::U64),
     iana(81, flow::SRC_MAC, Op::U64),
     iana(80, flow::DST_MAC, Op::U64),
@@ -158,6 +165,8 @@ pub(super) const FIRST: &[Mapping] = &[
     vendor(REVERSE, 86, flow::REVERSE_PACKETS, Op::U64),
     iana(299, flow::REVERSE_PACKETS, Op::U64),
     vendor(REVERSE, 6, flow::REVERSE_TCP_FLAGS, Op::U32),
+    vendor(CERT, CERT_FLAGS[0] | CERT_REVERSE, flow::REVERSE_TCP_FLAGS, Op::Flags),
+    vendor(CERT, CERT_FLAGS[1] | CERT_REVERSE, flow::REVERSE_TCP_FLAGS, Op::Flags),
     iana(351, flow::TUNNEL_TYPE, Op::SegmentTunnel),
     iana(507, flow::TUNNEL_TYPE, Op::TunnelGtpU),
     iana(351, flow::TUNNEL_ID, Op::Segment),

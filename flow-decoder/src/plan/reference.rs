@@ -58,6 +58,7 @@ fn how(op: Op) -> &'static str {
     match op {
         Op::HighByte => " (upper octet)",
         Op::LowByte => " (lower octet)",
+        Op::Flags => " (with those of the other)",
         Op::Uptime => " (sysUpTime)",
         Op::MicrosecondsBeforeExport => " (before the export time)",
         Op::EtypeOfIpVersion => " (by version)",
@@ -171,7 +172,7 @@ Beside single elements:
 | the same, for people only: `catchctl -o json exporters` shows them | 83 of an interface; 300, the exporter's own | none |
 | segment routing (RFC 9487) | 497, 494, 495, 499, 496 | `ipv6_routing_header_addresses`, `ipv6_routing_header_seg_left` |
 | packet sections (RFC 7133) | 315, 104 from the Ethernet header on, 313 from the IP header on, 316 a label stack; not with an offset (409, 102) | as sampled headers do, but what an element of the template fills; `packets` is 1, `bytes` what the IP header says |
-| structured data (RFC 6313) | 291, 292, 293 and all elements of these types | the first element with a value, for fields that nothing else fills |
+| structured data (RFC 6313) | 291, 292, 293 and all elements of these types | the first element with a value, of TCP flags all of a list, for fields that nothing else fills |
 | BGP lists (RFC 8549) | 485, 512 | `bgp_communities`, `as_path` |
 
 ## sFlow

@@ -154,6 +154,7 @@ impl Plan {
                 Op::U64 => out.uint(step.tag, number(scene, record, step)),
                 Op::Address => address(step.tag, octets(scene, record, step), out),
                 Op::Choice => self.choose(scene, record, step, out),
+                Op::ChoiceOfFlags => self.choose_flags(scene, record, step, out),
                 Op::Bytes => out.bytes(step.tag, octets(scene, record, step)),
                 Op::Text => out.text(step.tag, octets(scene, record, step)),
                 Op::PackedOne => {
@@ -282,6 +283,22 @@ impl Plan {
         }
     }
 
+    /// Writes the first of a field's elements that has a value; where that has flags of some packets, all such.
+    #[cold]
+    fn choose_flags<L: Locate>(
+        &self,
+        scene: &Scene<'_>,
+        record: &L,
+        step: &Step,
+        out: &mut RecordWriter<'_>,
+    ) {
+        let alternatives = &self.choices[usize::from(step.start)];
+        let mut values = alternatives.iter().map(|step| (step.op, value(scene, record, step)));
+        let Some((op, first)) = values.by_ref().find(|&(_, value)| value != 0) else { return };
+        let others = values.filter(|(other, _)| op == Op::Flags && *other == Op::Flags);
+        out.uint(step.tag, others.fold(first, |flags, (_, more)| flags | more));
+    }
+
     fn first_address<'a, L: Locate>(&self, scene: &Scene<'a>, record: &L, choice: u16) -> (Tag, &'a [u8]) {
         let alternatives = &self.choices[usize::from(choice)];
         let addresses = alternatives.iter().map(|step| (step.tag, octets(scene, record, step)));
@@ -323,7 +340,7 @@ pub(super) fn value<L: Locate>(scene: &Scene<'_>, record: &L, step: &Step) -> u6
 #[inline(always)]
 pub(super) fn made<'a>(op: Op, number: u64, octets: impl FnOnce() -> &'a [u8], clock: &Clock) -> u64 {
     match op {
-        Op::U32 => number & 0xffff_ffff,
+        Op::U32 | Op::Flags => number & 0xffff_ffff,
         // layer2SegmentId: the kind of segment in the top octet, the segment in the low three.
         Op::Segment if matches!(number >> 56, 1 | 2) => number & 0xff_ffff,
         Op::SegmentTunnel => match number >> 56 {
@@ -347,7 +364,14 @@ pub(super) fn made<'a>(op: Op, number: u64, octets: impl FnOnce() -> &'a [u8], c
         // Unlike elsewhere 0 is a value; only an empty field says nothing.
         Op::MicrosecondsBeforeExport if octets().is_empty() => 0,
         Op::MicrosecondsBeforeExport => clock.before_export(number),
-        Op::Segment | Op::U64 | Op::Address | Op::Bytes | Op::Text | Op::PackedOne | Op::Choice => number,
+        Op::Segment
+        | Op::U64
+        | Op::Address
+        | Op::Bytes
+        | Op::Text
+        | Op::PackedOne
+        | Op::Choice
+        | Op::ChoiceOfFlags => number,
     }
 }
 

@@ -9,6 +9,8 @@ pub(super) enum Op {
     U64,
     /// A number for a 32-bit field: its low 32 bits.
     U32,
+    /// Flags of some of a flow's packets, for a 32-bit field: with those of the other elements of this kind.
+    Flags,
     /// The octet above the lowest.
     HighByte,
     /// The lowest octet.
@@ -43,6 +45,8 @@ pub(super) enum Op {
     PackedOne,
     /// The first of several elements with a value: an index into the plan's choices.
     Choice,
+    /// The same where some of them are [`Op::Flags`].
+    ChoiceOfFlags,
 }
 
 /// One step.

@@ -84,16 +84,27 @@ pub(crate) struct Filling<'w, 'b> {
     out: &'w mut RecordWriter<'b>,
     filled: FieldSet,
     by_this_part: FieldSet,
+    /// Fields of flags, each with those that this part has said.
+    flags: [(Tag, u64); 2],
 }
 
 impl<'w, 'b> Filling<'w, 'b> {
-    /// A writer beside what fills `filled`.
-    pub(crate) fn new(out: &'w mut RecordWriter<'b>, filled: FieldSet) -> Self {
-        Self { out, filled, by_this_part: FieldSet::default() }
+    /// A writer beside what fills `filled`. All that a part says of a field of `flags` is one value.
+    pub(crate) fn new(out: &'w mut RecordWriter<'b>, filled: FieldSet, flags: [Tag; 2]) -> Self {
+        Self { out, filled, by_this_part: FieldSet::default(), flags: flags.map(|tag| (tag, 0)) }
     }
 
     /// What is written from now on is another part.
     pub(crate) fn next_part(&mut self) {
+        for at in 0..self.flags.len() {
+            let (tag, flags) = self.flags[at];
+            self.flags[at].1 = 0;
+            if flags != 0
+                && let Some(out) = self.open(tag)
+            {
+                out.uint(tag, flags);
+            }
+        }
         self.filled.insert_all(&std::mem::take(&mut self.by_this_part));
     }
 
@@ -116,7 +127,9 @@ impl<'w, 'b> Filling<'w, 'b> {
 
 impl FieldWriter for Filling<'_, '_> {
     fn uint(&mut self, tag: Tag, value: u64) {
-        if value != 0
+        if let Some((_, flags)) = self.flags.iter_mut().find(|(of, _)| *of == tag) {
+            *flags |= value;
+        } else if value != 0
             && let Some(out) = self.open(tag)
         {
             out.uint(tag, value);
@@ -173,7 +186,7 @@ mod tests {
         filled.insert(one);
         let mut buffer = RecordBuffer::new(64, Delimiting::Length);
         let mut writer = buffer.begin();
-        let mut filling = Filling::new(&mut writer, filled);
+        let mut filling = Filling::new(&mut writer, filled, [far, far]);
         filling.uint(one, 7);
         filling.uint(two, 0);
         filling.next_part();
@@ -186,5 +199,27 @@ mod tests {
         writer.finish();
         let want = [&[0x10, 8][..], &[0xd2, 0x0f, 1, b'a'], &[0xd2, 0x0f, 1, b'b']].concat();
         assert_eq!(buffer.iter().next(), Some(&want[..]));
+    }
+
+    #[test]
+    fn flags_of_a_part_are_one_value() {
+        let (one, two, three) = (Tag::varint(1), Tag::varint(2), Tag::varint(3));
+        let mut filled = FieldSet::default();
+        filled.insert(two);
+        let mut buffer = RecordBuffer::new(64, Delimiting::Length);
+        let mut writer = buffer.begin();
+        let mut filling = Filling::new(&mut writer, filled, [one, two]);
+        filling.uint(one, 0);
+        filling.next_part();
+        filling.uint(one, 2);
+        filling.close(one);
+        filling.uint(two, 2);
+        filling.uint(three, 7);
+        filling.uint(one, 0x11);
+        filling.next_part();
+        filling.uint(one, 4);
+        filling.next_part();
+        writer.finish();
+        assert_eq!(buffer.iter().next(), Some(&[0x18, 7, 8, 0x13][..]));
     }
 }

@@ -119,7 +119,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Adds what the elements in a list say: of each field that nothing else fills the first. `alone` is a record with one
+/// Adds what the elements in a list say: of each field that nothing else fills the first, of TCP flags all. `alone` is a record with one
 /// element.
 pub(crate) fn add_list(
     known: &Known,
@@ -140,6 +140,7 @@ pub(crate) fn add_list(
     // A time that follows from the duration, or could, is nobody else's.
     let times = (record.time_flow_start_ns, record.time_flow_end_ns);
     let mut segments = Vec::new();
+    let (mut flags, mut reverse_flags) = (0, 0);
     for e in members.iter().filter(|e| !e.scope && e.takes_octets && e.value.iter().any(|&octet| octet != 0))
     {
         // Those mean something only beside others.
@@ -151,6 +152,8 @@ pub(crate) fn add_list(
             segments.push(e.value.to_vec());
         }
         let one = alone(e);
+        flags |= one.tcp_flags;
+        reverse_flags |= one.reverse_tcp_flags;
         if !filled.twice(4) && !filled.any("inner_proto", &[]) {
             record.inner_proto = if record.inner_proto == 0 { one.inner_proto } else { record.inner_proto };
         }
@@ -166,7 +169,7 @@ pub(crate) fn add_list(
             packets: &[2, 86, 24, 298], next_hop_as: &[128], src_as: &[16], dst_as: &[17], src_net: &[9, 29],
             dst_net: &[13, 30], in_if: &[10, 252], out_if: &[14, 253], proto: &[4, 193],
             src_port: &[7, 180, 182], dst_port: &[11, 181, 183], ip_tos: &[5], forwarding_status: &[89],
-            ip_ttl: &[192, 52], tcp_flags: &[6], src_mac: &[56, 81], dst_mac: &[80, 57], vlan_id: &[58, 243],
+            ip_ttl: &[192, 52], src_mac: &[56, 81], dst_mac: &[80, 57], vlan_id: &[58, 243],
             src_vlan: &[58], dst_vlan: &[59, 254], fragment_id: &[54], fragment_offset: &[88],
             ipv6_flow_label: &[31], ip_flags: &[197], ingress_vrf_id: &[234], egress_vrf_id: &[235],
             bi_flow_direction: &[239], flow_direction: &[61], observation_point_id: &[138], mpls_ttl: &[200],
@@ -178,7 +181,7 @@ pub(crate) fn add_list(
             flow_end_reason: &[136], firewall_event: &[233, 40005], src_user: &[371, 40000],
             ipv6_routing_header_seg_left: &[498], tunnel_type: &[351, 507], tunnel_id: &[351, 507],
             src_peer_as: &[129], src_sgt: &[34000], dst_sgt: &[34001], src_sgt_name: &[34002],
-            dst_sgt_name: &[34003], reverse_bytes: &[232], reverse_packets: &[299], reverse_tcp_flags: &[REVERSE_FLAGS],
+            dst_sgt_name: &[34003], reverse_bytes: &[232], reverse_packets: &[299],
             dst_user: &[], bgp_local_pref: &[], src_priority: &[], dst_priority: &[], in_if_name: &[],
             out_if_name: &[], egress_vrf_name: &[],
         }
@@ -198,6 +201,12 @@ pub(crate) fn add_list(
     }
     if record.ipv6_routing_header_addresses.is_empty() {
         record.ipv6_routing_header_addresses = segments;
+    }
+    if record.tcp_flags == 0 && !filled.any("tcp_flags", &[6]) {
+        record.tcp_flags = flags;
+    }
+    if record.reverse_tcp_flags == 0 && !filled.any("reverse_tcp_flags", &[REVERSE_FLAGS]) {
+        record.reverse_tcp_flags = reverse_flags;
     }
 }
 
@@ -261,6 +270,10 @@ impl Filled {
             (29305, 2, 299),
             (29305, 86, 299),
             (29305, 6, REVERSE_FLAGS),
+            (6871, 14, 6),
+            (6871, 15, 6),
+            (6871, 16398, REVERSE_FLAGS),
+            (6871, 16399, REVERSE_FLAGS),
         ];
         let has = |pen, id| all.iter().any(|e| (e.pen, e.id, e.scope) == (pen, id, false) && !known.maps(e));
         ids.extend(of_enterprises.iter().filter(|(pen, id, _)| has(*pen, *id)).map(|(.., same)| *same));

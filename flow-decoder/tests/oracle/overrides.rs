@@ -32,6 +32,10 @@ const OF_ENTERPRISES: &[(u32, u16)] = &[
     (29305, 6),
     (29305, 85),
     (29305, 86),
+    (6871, 14),
+    (6871, 15),
+    (6871, 16398),
+    (6871, 16399),
 ];
 /// Elements that mean something wherever they stand: sampling, MPLS labels, padding.
 const ANYWHERE: &[u16] =

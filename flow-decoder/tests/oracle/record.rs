@@ -13,6 +13,7 @@ use super::parse::{Announced, Element};
 
 const REVERSE: u32 = 29305;
 const CISCO: u32 = 9;
+const CERT: u32 = 6871;
 
 /// A message's header.
 #[derive(Clone, Copy, Debug)]
@@ -214,7 +215,7 @@ pub(crate) fn flow(
         ip_tos: record.u32("ip_tos", &[5]),
         forwarding_status: record.u32("forwarding_status", &[89]),
         ip_ttl: record.u32("ip_ttl", &[192, 52]),
-        tcp_flags: record.u32("tcp_flags", &[6]),
+        tcp_flags: record.flags("tcp_flags", (0, 6), [14, 15]),
         src_mac: record.u64("src_mac", &[56, 81]),
         dst_mac: record.u64("dst_mac", &[80, 57]),
         vlan_id: record.u32("vlan_id", &[58, 243]),
@@ -262,7 +263,7 @@ pub(crate) fn flow(
         firewall_event: record.u32("firewall_event", &[233, 40005]),
         reverse_bytes: record.either("reverse_bytes", &[(REVERSE, 1), (REVERSE, 85), (0, 232)]),
         reverse_packets: record.either("reverse_packets", &[(REVERSE, 2), (REVERSE, 86), (0, 299)]),
-        reverse_tcp_flags: record.number32("reverse_tcp_flags", &[(REVERSE, 6)]),
+        reverse_tcp_flags: record.flags("reverse_tcp_flags", (REVERSE, 6), [16398, 16399]),
         tunnel_type: record.tunnel_type(),
         tunnel_id: record.tunnel_id(),
         inner_src_addr: record.inner_address("inner_src_addr", &[8, 27]),
@@ -339,6 +340,14 @@ impl<'a> Reading<'a> {
     fn number32(&self, field: &str, ids: &[(u32, u16)]) -> u32 {
         let values = self.candidates(field, ids, 0).into_iter().map(|value| big_endian(value) as u32);
         values.into_iter().find(|&value| value != 0).unwrap_or(0)
+    }
+
+    /// Flags of all packets, else CERT's of the first and of the others.
+    fn flags(&self, field: &str, of_all: (u32, u16), of_some: [u16; 2]) -> u32 {
+        match self.number32(field, &[of_all]) {
+            0 => of_some.iter().fold(0, |flags, &id| flags | self.number32(field, &[(CERT, id)])),
+            flags => flags,
+        }
     }
 
     fn u64(&self, field: &str, ids: &[u16]) -> u64 {
