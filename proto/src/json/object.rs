@@ -242,30 +242,37 @@ fn quoted(out: &mut Vec<u8>, value: impl fmt::Display) {
     out.push(b'"');
 }
 
-/// Escapes what RFC 8259 7 wants escaped in a string.
+/// Escapes what RFC 8259 7 wants escaped in a string, and what ends a line or commands a terminal beyond ASCII.
 struct Escaping<'a>(&'a mut Vec<u8>);
 
 impl fmt::Write for Escaping<'_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        let mut rest = text.as_bytes();
-        while let Some(at) = rest.iter().position(|&byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
+        let mut rest = text;
+        while let Some(at) = rest.find(is_special) {
             let (plain, special) = rest.split_at(at);
-            self.0.extend_from_slice(plain);
-            match special[0] {
-                b'\n' => self.0.extend_from_slice(b"\\n"),
-                b'\r' => self.0.extend_from_slice(b"\\r"),
-                b'\t' => self.0.extend_from_slice(b"\\t"),
-                byte @ (b'"' | b'\\') => self.0.extend_from_slice(&[b'\\', byte]),
-                byte => {
-                    self.0.extend_from_slice(b"\\u00");
-                    self.0.extend_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            self.0.extend_from_slice(plain.as_bytes());
+            let mut special = special.chars();
+            match special.next().map_or(0, u32::from) {
+                0x0a => self.0.extend_from_slice(b"\\n"),
+                0x0d => self.0.extend_from_slice(b"\\r"),
+                0x09 => self.0.extend_from_slice(b"\\t"),
+                ascii @ (0x22 | 0x5c) => self.0.extend_from_slice(&[b'\\', ascii as u8]),
+                code => {
+                    let digits = [12, 8, 4, 0].map(|shift| HEX[(code >> shift) as usize & 15]);
+                    self.0.extend_from_slice(b"\\u");
+                    self.0.extend_from_slice(&digits);
                 }
             }
-            rest = &special[1..];
+            rest = special.as_str();
         }
-        self.0.extend_from_slice(rest);
+        self.0.extend_from_slice(rest.as_bytes());
         Ok(())
     }
+}
+
+/// Control characters (also U+0080 to U+009F), Unicode's line and paragraph separators, and what strings cannot hold bare.
+fn is_special(c: char) -> bool {
+    c.is_control() || matches!(c, '"' | '\\' | '\u{2028}' | '\u{2029}')
 }
 
 #[cfg(test)]
@@ -287,6 +294,15 @@ mod tests {
     fn strings_of_any_characters_come_back() {
         let all: String = (0..0x250).filter_map(char::from_u32).chain("\u{2028}\u{fffd}😀".chars()).collect();
         assert_eq!(object(|o| o.string("a", &all))["a"], all);
+    }
+
+    /// As Python's `splitlines` or a terminal takes them: names in options data are any octets.
+    #[test]
+    fn what_ends_a_line_elsewhere_is_escaped() {
+        let mut out = Vec::new();
+        quoted(&mut out, "\u{7f}\u{85}\u{9b}2J\u{a0}\u{2028}\u{2029}\u{202a}\u{c}");
+        let want = "\"\\u007f\\u0085\\u009b2J\u{a0}\\u2028\\u2029\u{202a}\\u000c\"";
+        assert_eq!(String::from_utf8(out).unwrap(), want);
     }
 
     #[test]
