@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use crate::error::{Malformed, Path};
+use crate::error::{Malformed, Path, Reason};
 use crate::held_message::HeldMessage;
 use crate::overrides::{Overrides, Treatment};
 use crate::sequences::{SequenceKey, Sequences};
@@ -25,7 +25,7 @@ pub struct Datagram<'a> {
     pub zone: ZoneId,
     /// When the kernel received it, ns since 1970 UTC.
     pub received_ns: u64,
-    /// Whether the receive buffer cut it.
+    /// Whether the receive buffer cut it: then what is left is decoded.
     pub truncated: bool,
 }
 
@@ -127,6 +127,14 @@ impl<S: Sink> Context<'_, S> {
         if S::OBSERVES {
             let error = Malformed { offset: error.offset + self.skipped, ..error };
             self.sink.observe_malformed(&error.within(path));
+        }
+    }
+
+    /// Notes that a header announces more or fewer octets than there are, unless the rest was cut.
+    #[cold]
+    pub(crate) fn wrong_length(&mut self, announced: usize, present: usize) {
+        if announced < present || !self.datagram.truncated {
+            self.damaged(Malformed::at(Reason::HeaderLength, 2), Path::default());
         }
     }
 

@@ -105,7 +105,12 @@ impl Decoder {
     /// Decodes one datagram.
     pub fn decode<S: Sink>(&mut self, datagram: &Datagram<'_>, sink: &mut S) -> Verdict {
         self.statistics.datagrams.received += 1;
-        match self.decode_payload(datagram, sink) {
+        let decoded = if datagram.truncated {
+            self.decode_cut(datagram, sink)
+        } else {
+            self.decode_payload(datagram, sink)
+        };
+        match decoded {
             Ok(Extent::Whole) => {
                 self.statistics.datagrams.decoded += 1;
                 Verdict::Decoded
@@ -200,14 +205,23 @@ impl Decoder {
         Verdict::Rejected(error.reason)
     }
 
+    /// Decodes what is left of a datagram: what stands in front of the cut is right.
+    #[cold]
+    fn decode_cut<S: Sink>(&mut self, datagram: &Datagram<'_>, sink: &mut S) -> Result<Extent, Malformed> {
+        let cut = Malformed::at(Reason::Truncated, datagram.payload.len());
+        self.decode_payload(datagram, sink).map_err(|_| cut)?;
+        self.statistics.malformed[cut.reason] += 1;
+        if S::OBSERVES {
+            sink.observe_malformed(&cut);
+        }
+        Ok(Extent::Partly)
+    }
+
     fn decode_payload<S: Sink>(
         &mut self,
         datagram: &Datagram<'_>,
         sink: &mut S,
     ) -> Result<Extent, Malformed> {
-        if datagram.truncated {
-            return Err(Malformed::at(Reason::Truncated, datagram.payload.len()));
-        }
         let Some(protocol) = Protocol::detect(datagram.payload) else {
             let short = datagram.payload.len() < 2;
             return Err(Malformed::at(if short { Reason::ShortHeader } else { Reason::UnknownVersion }, 0));
@@ -350,7 +364,7 @@ fn ipfix_sets<'a, S: Sink>(
     let wrong = Malformed::at(Reason::HeaderLength, 2);
     let announced = length.checked_sub(ipfix::HEADER).ok_or(wrong)?;
     if announced != sets.remaining() {
-        context.damaged(wrong, Path::default());
+        context.wrong_length(announced, sets.remaining());
     }
     sets.sub(announced.min(sets.remaining())).map_err(|end| Malformed::end(Reason::HeaderLength, end))
 }

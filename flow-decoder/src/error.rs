@@ -38,8 +38,8 @@ reasons! {
     ShortHeader = "short_header", "datagram is shorter than its header";
     /// The version word names no protocol that is decoded here.
     UnknownVersion = "unknown_version", "version word names no known protocol";
-    /// The receive buffer cut the datagram (MSG_TRUNC).
-    Truncated = "truncated", "datagram was cut by the receive buffer";
+    /// The receive buffer (MSG_TRUNC), or the snap length of a capture, cut the datagram.
+    Truncated = "truncated", "datagram was cut by the receive buffer or a snap length";
     /// The exporter is not on the listener's allow list.
     NotAllowed = "not_allowed", "exporter is not on the allow list";
     /// A header's length or count does not fit the datagram.

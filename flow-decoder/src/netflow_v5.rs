@@ -155,7 +155,7 @@ pub(crate) fn decode<S: Sink>(
         return Err(Malformed::at(Reason::HeaderLength, cursor.offset()));
     }
     if announced * record_len != cursor.remaining() {
-        context.damaged(Malformed::at(Reason::HeaderLength, 2), Path::default());
+        context.wrong_length(announced * record_len, cursor.remaining());
     }
     let body = cursor
         .sub(announced.min(present) * record_len)

@@ -66,15 +66,43 @@ fn versions_that_are_no_protocol_are_rejected() {
     }
 }
 
+/// The first `len` octets of a message, cut by the receive buffer.
+fn take_cut(rig: &mut Rig, message: &[u8], len: usize) -> Verdict {
+    let cut = flow_decoder::Datagram { truncated: true, ..datagram(&message[..len], exporter(2055)) };
+    rig.decoder.decode(&cut, &mut rig.kept)
+}
+
 #[test]
-fn a_datagram_that_the_receive_buffer_cut_is_rejected() {
-    let mut rig = prepared();
-    let payload = Message::v9().set(256, GOOD_RECORD).build();
-    let cut = flow_decoder::Datagram { truncated: true, ..datagram(&payload, exporter(2055)) };
-    let verdict = rig.decoder.decode(&cut, &mut rig.kept);
-    assert_eq!(verdict, Verdict::Rejected(Reason::Truncated));
-    assert_eq!(moved_by(&rig), rejected(Reason::Truncated));
-    assert!(rig.kept.flows().is_empty() && rig.statistics().check());
+fn what_the_receive_buffer_left_of_a_datagram_is_decoded() {
+    for message in [Message::v9(), Message::ipfix()] {
+        let mut rig = prepared();
+        let whole = message.set(256, GOOD_RECORD).set(256, GOOD_RECORD.repeat(3)).build();
+        assert_eq!(take_cut(&mut rig, &whole, whole.len() - 4), Verdict::PartlyDecoded);
+        let cut = [(Reason::Truncated, 1), (Reason::SetLength, 1)];
+        assert_eq!(damage(&rig), cut, "no other length is wrong");
+        assert_eq!(rig.kept.flows().len(), 3);
+        assert!(rig.statistics().check());
+    }
+}
+
+#[test]
+fn what_the_receive_buffer_left_of_a_v5_datagram_is_decoded() {
+    let mut rig = Rig::new();
+    let whole = [&[0, 5, 0, 3][..], &[0; 20], &[1; 3 * 48]].concat();
+    assert_eq!(take_cut(&mut rig, &whole, whole.len() - 1), Verdict::PartlyDecoded);
+    assert_eq!((rig.kept.flows().len(), damage(&rig)), (2, vec![(Reason::Truncated, 1)]));
+    assert_eq!(take_cut(&mut rig, &whole, 24 + 47), Verdict::Rejected(Reason::Truncated));
+}
+
+#[test]
+fn a_datagram_that_the_receive_buffer_cut_in_its_header_is_rejected() {
+    for message in [Message::v9(), Message::ipfix()] {
+        let mut rig = prepared();
+        let payload = message.set(256, GOOD_RECORD).build();
+        assert_eq!(take_cut(&mut rig, &payload, 15), Verdict::Rejected(Reason::Truncated));
+        assert_eq!(moved_by(&rig), rejected(Reason::Truncated));
+        assert!(rig.kept.flows().is_empty() && rig.statistics().check());
+    }
 }
 
 #[test]
