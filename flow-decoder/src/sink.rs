@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use crate::datagram::ZoneId;
 use crate::error::Malformed;
 use crate::protobuf::RecordBuffer;
+use crate::sflow;
 use crate::structured::{self, InnerTemplates};
 use crate::template::{FieldSpecifier, TemplateKind};
 
@@ -134,16 +135,9 @@ pub struct WireSample<'a> {
 }
 
 impl<'a> WireSample<'a> {
-    /// Each record as (enterprise, format, body), in wire order, up to the announced count or the first that is cut.
+    /// Each record as (enterprise, format, body), in wire order, up to the announced count or the first that is cut. The body is
+    /// as long as it is, where its length says less (Brocade).
     pub fn iter(&self) -> impl Iterator<Item = (u32, u32, &'a [u8])> + use<'a> {
-        let mut rest = self.records;
-        (0..self.record_count).map_while(move |_| {
-            let (head, tail) = rest.split_first_chunk::<8>()?;
-            let [format, length] =
-                [0, 4].map(|at| u32::from_be_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]));
-            let (body, tail) = tail.split_at_checked(length as usize)?;
-            rest = tail;
-            Some((format >> 12, format & 0xfff, body))
-        })
+        sflow::bodies(self.records, self.record_count)
     }
 }

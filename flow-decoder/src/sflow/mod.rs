@@ -27,3 +27,4 @@ mod xdr;
 #[cfg(test)]
 pub(crate) use counter_layout::typed as typed_counters;
 pub(crate) use datagram::decode;
+pub(crate) use records::bodies;

@@ -4,8 +4,9 @@
 //! record: enterprise 20 bits, format 12 bits | length 4 | body
 //! ```
 //!
-//! Some agents (Brocade) write a record 4 bytes longer than its length says. Where the next record, or the sample's end, is
-//! not at the declared end but 4 bytes behind it, the record is handed out with those 4 bytes as [`Record::longer`].
+//! Some agents (Brocade) write a record 4 bytes longer than its length says, and there is a switch record (1001) that says less
+//! than its 16 bytes. Where the next record, or the sample's end, is not at the declared end but behind the bytes that were
+//! not counted, the record is handed out with those bytes as [`Record::longer`].
 
 use crate::cursor::Cursor;
 use crate::elements;
@@ -13,6 +14,8 @@ use crate::error::{Malformed, Path, Reason};
 
 /// What some agents leave out of a record's length.
 const FORGOTTEN: usize = 4;
+/// Extended switch data, and its length.
+const SWITCH: (u32, usize) = (1001, 16);
 
 /// The big-endian word at `at`.
 pub(super) fn word(bytes: &[u8], at: usize) -> Option<u32> {
@@ -27,7 +30,7 @@ pub(super) struct Record<'a> {
     /// Counted from 1.
     pub number: u32,
     pub body: Cursor<'a>,
-    /// The body with 4 more bytes, where the next record begins behind those.
+    /// The body with the bytes that its length leaves out, where the next record begins behind those.
     pub longer: Option<Cursor<'a>>,
 }
 
@@ -80,6 +83,12 @@ impl<'a> Iterator for Records<'a> {
     }
 }
 
+/// The records of a sample as (enterprise, format, body), up to the first that is cut.
+pub(crate) fn bodies(records: &[u8], count: u32) -> impl Iterator<Item = (u32, u32, &[u8])> {
+    let records = Records::new(Cursor::new(records, 0), count).map_while(Result::ok);
+    records.map(|record| (record.enterprise(), record.format(), record.longer.unwrap_or(record.body).rest()))
+}
+
 /// Goes from record to record by their lengths alone.
 #[derive(Clone, Copy)]
 pub(super) struct Walk<'a> {
@@ -117,7 +126,7 @@ impl<'a> Walk<'a> {
         let (data_format, len) = self.head()?;
         self.rest = self.rest.get(8 + len..)?;
         self.left -= 1;
-        let forgotten = if self.lines_up() { 0 } else { self.forgotten() };
+        let forgotten = if self.lines_up() { 0 } else { self.forgotten(data_format, len) };
         self.rest = &self.rest[forgotten..];
         Some(Step { data_format, len, forgotten })
     }
@@ -132,11 +141,17 @@ impl<'a> Walk<'a> {
     }
 
     #[cold]
-    fn forgotten(&self) -> usize {
-        let Some(rest) = self.rest.get(FORGOTTEN..) else { return 0 };
-        let later = Self { rest, left: self.left };
-        let known =
-            |(data_format, _)| elements::sflow_flow_record(data_format >> 12, data_format & 0xfff).is_some();
-        if later.lines_up() && (self.left == 0 || later.head().is_some_and(known)) { FORGOTTEN } else { 0 }
+    fn forgotten(&self, data_format: u32, len: usize) -> usize {
+        let switch = (data_format == SWITCH.0).then(|| SWITCH.1.saturating_sub(len));
+        let fits = |&forgotten: &usize| {
+            let Some(rest) = self.rest.get(forgotten..) else { return false };
+            let later = Self { rest, left: self.left };
+            later.lines_up() && (self.left == 0 || later.head().is_some_and(is_known))
+        };
+        switch.into_iter().chain([FORGOTTEN]).find(fits).unwrap_or(0)
     }
+}
+
+fn is_known((data_format, _): (u32, usize)) -> bool {
+    elements::sflow_flow_record(data_format >> 12, data_format & 0xfff).is_some()
 }

@@ -98,9 +98,24 @@ fn brocade_writes_a_gateway_record_four_bytes_longer_than_it_says() {
     for records in [vec![raw_header(), gateway.clone()], vec![raw_header(), gateway.clone(), router]] {
         let outcome = decode(&datagram_of(&[flow_sample(&records), good()]));
         outcome.assert_damage(Reason::SampleRecord, 1);
+        assert_eq!(outcome.samples[0].3, [1, 1003, 1002][..records.len()], "each record is shown");
         let flow = &outcome.flows[0];
         assert_eq!((flow.bgp_local_pref, flow.dst_as, flow.dst_port), (150, 100, 53));
         assert_eq!(flow.dst_net, if records.len() == 3 { 16 } else { 0 });
+        assert_good_is_decoded(&outcome);
+    }
+}
+
+#[test]
+fn a_switch_record_that_says_less_than_it_holds() {
+    let mut switch = block(1001, &words(&[100, 1, 200, 2]));
+    switch[7] = 6;
+    for records in [vec![switch.clone(), raw_header()], vec![raw_header(), switch.clone()]] {
+        let outcome = decode(&datagram_of(&[flow_sample(&records), good()]));
+        outcome.assert_damage(Reason::SampleRecord, 1);
+        let flow = &outcome.flows[0];
+        assert_eq!((flow.src_vlan, flow.dst_vlan, flow.dst_port), (100, 200, 53));
+        assert_eq!(outcome.samples[0].3.len(), 2, "each record is shown");
         assert_good_is_decoded(&outcome);
     }
 }
