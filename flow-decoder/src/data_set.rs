@@ -61,6 +61,8 @@ pub(crate) struct Records<'a> {
     pub(crate) path: Path,
     /// Where both directions of a record become records: the one that is decoded.
     pub(crate) pass: Option<Pass<'a>>,
+    /// Whether something is wrong with lists in them.
+    pub(crate) check_lists: bool,
 }
 
 /// A set of biflows is decoded twice, each time by the plan of one direction.
@@ -82,7 +84,7 @@ impl<'a> Records<'a> {
     pub(crate) fn second(&self, first: Pass<'a>) -> Self {
         let Self { scene, set, header, path, .. } = *self;
         let pass = Some(Pass { is_second: true, ..first });
-        Self { plan: first.reverse.plan(), scene, set, header, path, pass }
+        Self { plan: first.reverse.plan(), scene, set, header, path, pass, check_lists: false }
     }
 
     /// Decodes all records of `body`; what is left and too short for a record is padding. Where no record fits, or one goes
@@ -99,7 +101,6 @@ impl<'a> Records<'a> {
         let mut at = body.offset();
         let mut count = 0;
         let (pass, is_second) = (self.pass, self.pass.is_some_and(|pass| pass.is_second));
-        let has_lists = self.plan.has_lists() && !is_second;
         while end - at >= template.min_record_len() {
             let next = if template.is_variable() {
                 if !located.locate(template, self.scene.payload, at, end) {
@@ -114,7 +115,7 @@ impl<'a> Records<'a> {
                 at + template.min_record_len()
             };
             count += 1;
-            if has_lists {
+            if self.check_lists {
                 self.check_lists(context, &self.wire_record(at, next), at, count);
             }
             match template.kind() {

@@ -144,7 +144,7 @@ impl Decoder {
             if let Some(held) = self.decode_held(held, sink) {
                 // It has been counted as held, and was not released after all.
                 self.statistics.sets.released -= 1;
-                self.store.pending().hold(held);
+                self.store.hold(held);
             }
         }
         max
@@ -183,8 +183,8 @@ impl Decoder {
         let session = message.session(&mut self.sessions, &mut self.workspace, &datagram);
         session.treat_by(&self.options.overrides, self.turn);
         let before = Numbers::of(context.statistics);
-        let decoded = message.decode_held(&mut context, &mut self.workspace, session, cursor, &held);
-        if let (true, Some(whole)) = (decoded, &held.message)
+        let lacks = message.decode_held(&mut context, &mut self.workspace, session, cursor, &held);
+        if let (None, Some(whole)) = (&lacks, &held.message)
             && let Some(records) = before.of_held(context.statistics).and_then(|records| whole.add(records))
             && session.is_in_epoch(held.epoch)
         {
@@ -192,7 +192,7 @@ impl Decoder {
             context.sequences.complete(key, header.sequence, records);
         }
         session.rest();
-        (!decoded).then_some(held)
+        lacks.map(|lacks| HeldSet { lacks, ..held })
     }
 
     #[cold]

@@ -189,6 +189,12 @@ impl ExporterStore {
         self.pending.expire(now_ns);
     }
 
+    /// Lets data be decoded as it is that waits for the template of a list only (RFC 6313): before the end, after which nothing
+    /// comes. [`crate::Decoder::decode_released`] decodes it.
+    pub fn finish_pending(&self) {
+        self.pending.give_up_lists();
+    }
+
     pub(crate) fn pending(&self) -> &Pending {
         &self.pending
     }
@@ -198,9 +204,24 @@ impl ExporterStore {
         self.pending.next(|key| {
             let state = self.scope(key).map(|scope| scope.latest()).unwrap_or_default();
             move |held: &HeldSet| {
-                matches!(state.lookup(held.template, held.source.port(), held.epoch), Lookup::Found(_))
+                matches!(state.lookup(held.waits_for(), held.source.port(), held.epoch), Lookup::Found(_))
             }
         })
+    }
+
+    /// Lets a set wait for a template, and others know of it.
+    #[cold]
+    pub(crate) fn hold(&self, set: HeldSet) {
+        let (key, template, port, epoch) = (set.scope, set.waits_for(), set.source.port(), set.epoch);
+        let received_ns = set.received_ns;
+        self.pending.hold(set);
+        self.changes.want(&key, template, received_ns);
+        // Somebody may have learnt it since the decoder last looked, before the set was there to be woken.
+        let state = self.scope(&key).map(|scope| scope.latest());
+        let found = |state: Arc<ScopeState>| matches!(state.lookup(template, port, epoch), Lookup::Found(_));
+        if state.is_some_and(found) {
+            self.pending.wake(&key, template);
+        }
     }
 
     pub(crate) fn limits(&self) -> &StoreLimits {

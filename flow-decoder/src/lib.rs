@@ -30,6 +30,7 @@ mod held_message;
 mod ipfix;
 mod layouts;
 mod listing;
+mod lists_in_set;
 mod names;
 mod netflow_v5;
 mod netflow_v9;

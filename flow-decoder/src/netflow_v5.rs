@@ -182,6 +182,7 @@ pub(crate) fn decode<S: Sink>(
         by_interface: false,
         templates: InnerTemplates::none(),
     };
-    let records = Records { plan, scene, set: None, header: message, path: Path::default(), pass: None };
+    let path = Path::default();
+    let records = Records { plan, scene, set: None, header: message, path, pass: None, check_lists: false };
     records.decode(context, located, body, |_| {}).map_err(|(error, path)| error.within(path))
 }

@@ -2,8 +2,13 @@
 //!
 //! ```text
 //! hold --> items, in order of arrival --wake(template)--> woken --next--> ready --> one decoder
-//!            \-- a bound: the oldest of that exporter, or of the largest, is evicted; age: the oldest expire
+//!            |-- a bound: the oldest of that exporter, or of the largest, is evicted; age: the oldest expire
+//!            \-- the same, where only a list in it lacks a template (RFC 6313): overdue --> one decoder
 //! ```
+//!
+//! A set whose own template is known is never lost for a template of its lists: it waits where there is room, and when it has
+//! waited too long, or others need its room, it is decoded without those lists. What has been waited for in vain is not waited
+//! for again before it has come.
 //!
 //! Invariants:
 //! - `held = released + expired + evicted + what waits`, where each decoder counts what it takes as released. So the sums of
@@ -13,7 +18,7 @@
 //! - Whoever holds a set looks at the scope once more afterwards, and whoever learns a template publishes it before it wakes
 //!   what waits: one of the two sees the other.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,9 +28,12 @@ use arc_swap::ArcSwap;
 use crate::datagram::ZoneId;
 use crate::exporter_store::{ScopeKey, lock};
 use crate::held_message::HeldMessage;
+use crate::template::Template;
 
 /// What a held set takes beside its octets: its entry, its places in the indices, what the allocator adds.
 const OVERHEAD: usize = 640;
+/// Templates of lists that are remembered as waited for in vain, at most.
+const MAX_IN_VAIN: usize = 8192;
 
 /// Bounds of what waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,11 +65,25 @@ pub struct PendingCounts {
     pub bytes: usize,
 }
 
+/// Why a set cannot be decoded.
+#[derive(Clone, Debug)]
+pub(crate) enum Lacks {
+    /// Its template is not known.
+    Template,
+    /// The template of this id is not known, by which a list in it has records. Its own was known, and holds for it whatever
+    /// the exporter announces since.
+    TemplateOfList(u16, Arc<Template>),
+    /// It waits no longer for such a template.
+    Nothing(Arc<Template>),
+}
+
 /// A data set as it came.
 #[derive(Debug)]
 pub(crate) struct HeldSet {
     pub(crate) scope: ScopeKey,
+    /// The id of its template.
     pub(crate) template: u16,
+    pub(crate) lacks: Lacks,
     /// The message's header, and the set with its header: a message with this set only.
     pub(crate) payload: Box<[u8]>,
     pub(crate) source: SocketAddr,
@@ -89,6 +111,7 @@ impl HeldSet {
         Self {
             scope,
             template,
+            lacks: Lacks::Template,
             payload,
             source,
             received_ns: 0,
@@ -108,7 +131,28 @@ impl HeldSet {
     }
 
     fn cost(&self) -> usize {
-        self.payload.len() + OVERHEAD
+        let template = match &self.lacks {
+            Lacks::Template => 0,
+            Lacks::TemplateOfList(_, template) | Lacks::Nothing(template) => size_of_val(template.fields()),
+        };
+        self.payload.len() + template + OVERHEAD
+    }
+
+    /// The template that it waits for.
+    pub(crate) fn waits_for(&self) -> u16 {
+        match self.lacks {
+            Lacks::TemplateOfList(id, _) => id,
+            Lacks::Template | Lacks::Nothing(_) => self.template,
+        }
+    }
+
+    fn missing(&self) -> WaitsFor {
+        (self.scope, self.waits_for())
+    }
+
+    /// Whether all but a list in it can be decoded.
+    fn lacks_list_only(&self) -> bool {
+        matches!(self.lacks, Lacks::TemplateOfList(..))
     }
 }
 
@@ -142,6 +186,10 @@ struct Sets {
     woken: HashSet<WaitsFor>,
     /// Sets that can be decoded now.
     ready: BTreeSet<u64>,
+    /// Sets that are to be decoded without some of their lists. They are no longer among `items`; `bytes` counts them.
+    overdue: VecDeque<HeldSet>,
+    /// Templates of lists that did not come in time.
+    in_vain: HashSet<WaitsFor>,
 }
 
 /// What one exporter has waiting.
@@ -158,7 +206,7 @@ impl Sets {
             self.arrivals
         });
         let (exporter, cost) = (set.exporter(), set.cost());
-        self.waiting.entry((set.scope, set.template)).or_default().insert(arrival);
+        self.waiting.entry(set.missing()).or_default().insert(arrival);
         let share = self.exporters.entry(exporter).or_default();
         self.by_size.remove(&(share.bytes, exporter));
         share.bytes += cost;
@@ -170,7 +218,7 @@ impl Sets {
 
     fn remove(&mut self, arrival: u64) -> Option<HeldSet> {
         let set = self.items.remove(&arrival)?;
-        let (exporter, cost, waits_for) = (set.exporter(), set.cost(), (set.scope, set.template));
+        let (exporter, cost, waits_for) = (set.exporter(), set.cost(), set.missing());
         self.bytes -= cost;
         self.ready.remove(&arrival);
         if let Some(waiting) = self.waiting.get_mut(&waits_for) {
@@ -197,24 +245,51 @@ impl Sets {
         self.exporters.get(exporter)?.arrivals.first().copied()
     }
 
-    /// The set that makes room for one of `exporter` that costs so much; `None` where there is room.
-    fn to_evict(&self, exporter: &Exporter, cost: usize, limits: &PendingLimits) -> Option<u64> {
-        let own = self.exporters.get(exporter).map_or(0, |share| share.bytes);
-        if own + cost > limits.per_exporter_bytes {
-            return self.oldest_of(exporter);
-        }
-        if self.bytes + cost <= limits.bytes {
-            return None;
-        }
-        let (_, largest) = self.by_size.last()?;
-        self.oldest_of(largest)
+    /// Gives up waiting for what a set lacks; says whether the set is lost.
+    fn give_up(&mut self, arrival: u64) -> bool {
+        self.remove(arrival).is_some_and(|set| self.lose(set))
     }
 
-    /// A set for which there is no room by these bounds.
-    fn beyond(&self, limits: &PendingLimits) -> Option<u64> {
-        let (bytes, largest) = self.by_size.last()?;
-        let beyond = *bytes > limits.per_exporter_bytes || self.bytes > limits.bytes;
-        if beyond { self.oldest_of(largest) } else { None }
+    /// Parts with a set for which there is no time or room; says whether it is lost.
+    fn lose(&mut self, mut set: HeldSet) -> bool {
+        let Lacks::TemplateOfList(_, template) = set.lacks else { return true };
+        set.lacks = Lacks::Nothing(template);
+        self.bytes += set.cost();
+        self.overdue.push_back(set);
+        false
+    }
+
+    fn take_overdue(&mut self) -> Option<HeldSet> {
+        let set = self.overdue.pop_front()?;
+        self.bytes -= set.cost();
+        Some(set)
+    }
+
+    fn of(&self, exporter: &Exporter) -> usize {
+        self.exporters.get(exporter).map_or(0, |share| share.bytes)
+    }
+
+    fn has_room(&self, exporter: &Exporter, cost: usize, limits: &PendingLimits) -> bool {
+        self.of(exporter) + cost <= limits.per_exporter_bytes && self.bytes + cost <= limits.bytes
+    }
+
+    /// Makes room for a set of `exporter` that costs so much; says how many were lost for it.
+    fn make_room(&mut self, exporter: &Exporter, cost: usize, limits: &PendingLimits) -> u64 {
+        let mut lost = 0;
+        while !self.has_room(exporter, cost, limits) {
+            let largest = self.by_size.last().map(|(_, largest)| *largest);
+            let oldest = if self.of(exporter) + cost > limits.per_exporter_bytes {
+                self.oldest_of(exporter)
+            } else if self.take_overdue().is_some() {
+                lost += 1;
+                continue;
+            } else {
+                largest.and_then(|largest| self.oldest_of(&largest))
+            };
+            let Some(oldest) = oldest else { break };
+            lost += u64::from(self.give_up(oldest));
+        }
+        lost
     }
 }
 
@@ -237,9 +312,11 @@ impl Pending {
     pub(crate) fn set_limits(&self, limits: PendingLimits) {
         let mut sets = lock(&self.sets);
         self.limits.store(Arc::new(limits));
-        while let Some(arrival) = sets.beyond(&limits) {
-            sets.remove(arrival);
-            self.evicted.fetch_add(1, Ordering::Relaxed);
+        while let Some(&(bytes, largest)) = sets.by_size.last()
+            && (bytes > limits.per_exporter_bytes || sets.bytes > limits.bytes)
+        {
+            let lost = sets.make_room(&largest, 0, &limits);
+            self.evicted.fetch_add(lost, Ordering::Relaxed);
         }
         self.note(&sets);
     }
@@ -250,27 +327,37 @@ impl Pending {
         octets + OVERHEAD <= limits.bytes.min(limits.per_exporter_bytes)
     }
 
-    /// Holds a set, at the cost of older ones where there is no room.
+    /// Holds a set, at the cost of older ones where there is no room; one that lacks only a list costs no other.
     pub(crate) fn hold(&self, set: HeldSet) {
         let mut sets = lock(&self.sets);
         self.expire_in(&mut sets, set.received_ns);
-        let (exporter, cost) = (set.exporter(), set.cost());
-        let limits = self.limits.load();
-        while let Some(arrival) = sets.to_evict(&exporter, cost, &limits) {
-            sets.remove(arrival);
-            self.evicted.fetch_add(1, Ordering::Relaxed);
-        }
+        let (exporter, cost, limits) = (set.exporter(), set.cost(), self.limits.load());
         // One that comes back has been counted.
         if set.arrival.is_none() {
             self.held.fetch_add(1, Ordering::Relaxed);
         }
-        sets.insert(set);
+        if set.lacks_list_only() && !sets.has_room(&exporter, cost, &limits) {
+            sets.lose(set);
+        } else {
+            let lost = sets.make_room(&exporter, cost, &limits);
+            self.evicted.fetch_add(lost, Ordering::Relaxed);
+            sets.insert(set);
+        }
         self.note(&sets);
+    }
+
+    /// Whether there is room for a set of so many octets, with its template, without harm to others, and its list's template has not
+    /// been waited for in vain.
+    pub(crate) fn may_wait_for_list(&self, scope: &ScopeKey, template: u16, octets: usize) -> bool {
+        let (sets, limits) = (lock(&self.sets), self.limits.load());
+        let in_vain = sets.in_vain.contains(&(*scope, template));
+        !in_vain && sets.has_room(&(scope.zone, scope.exporter), octets + OVERHEAD, &limits)
     }
 
     /// A template has come, or may be used again: what waits for it is looked through.
     pub(crate) fn wake(&self, scope: &ScopeKey, template: u16) {
         let mut sets = lock(&self.sets);
+        sets.in_vain.remove(&(*scope, template));
         if sets.waiting.contains_key(&(*scope, template)) {
             sets.woken.insert((*scope, template));
             self.note(&sets);
@@ -301,8 +388,12 @@ impl Pending {
         loop {
             let woken = {
                 let mut sets = lock(&self.sets);
-                if sets.woken.is_empty() {
-                    let taken = sets.ready.first().copied().and_then(|arrival| sets.remove(arrival));
+                let overdue = sets.take_overdue();
+                if overdue.is_some() || sets.woken.is_empty() {
+                    let ready = |sets: &mut Sets| {
+                        sets.ready.first().copied().and_then(|arrival| sets.remove(arrival))
+                    };
+                    let taken = overdue.or_else(|| ready(&mut sets));
                     self.note(&sets);
                     return taken;
                 }
@@ -335,9 +426,26 @@ impl Pending {
             if now_ns.saturating_sub(oldest.received_ns) < age {
                 return;
             }
-            sets.remove(arrival);
-            self.expired.fetch_add(1, Ordering::Relaxed);
+            if oldest.lacks_list_only() {
+                let missing = oldest.missing();
+                if sets.in_vain.len() >= MAX_IN_VAIN {
+                    sets.in_vain.clear();
+                }
+                sets.in_vain.insert(missing);
+            }
+            let lost = sets.give_up(arrival);
+            self.expired.fetch_add(lost.into(), Ordering::Relaxed);
         }
+    }
+
+    /// Waits no longer for templates of lists: before the end.
+    pub(crate) fn give_up_lists(&self) {
+        let mut sets = lock(&self.sets);
+        let waiting = sets.items.iter().filter(|(_, set)| set.lacks_list_only());
+        for arrival in waiting.map(|(arrival, _)| *arrival).collect::<Vec<_>>() {
+            sets.give_up(arrival);
+        }
+        self.note(&sets);
     }
 
     /// Lets others see without the lock what has changed.
@@ -345,7 +453,7 @@ impl Pending {
         self.bytes.store(sets.bytes, Ordering::Relaxed);
         let oldest = sets.items.first_key_value().map_or(u64::MAX, |(_, oldest)| oldest.received_ns);
         self.oldest_ns.store(oldest, Ordering::Relaxed);
-        let ready = !sets.woken.is_empty() || !sets.ready.is_empty();
+        let ready = !(sets.woken.is_empty() && sets.ready.is_empty() && sets.overdue.is_empty());
         if ready != self.has_ready() {
             self.ready.store(ready, Ordering::Relaxed);
         }
@@ -369,141 +477,4 @@ impl Pending {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use super::*;
-
-    const LIMITS: PendingLimits =
-        PendingLimits { bytes: 10_000, per_exporter_bytes: 4_000, age_ns: Some(100) };
-
-    fn set(exporter: u32, template: u16, received_ns: u64, octets: usize) -> HeldSet {
-        let address: IpAddr = Ipv4Addr::from(exporter).into();
-        let scope = ScopeKey { zone: ZoneId(0), exporter: address, version: 9, domain: 0 };
-        let payload = vec![0; octets - OVERHEAD].into();
-        HeldSet { received_ns, ..HeldSet::new(scope, template, (address, 1).into(), payload) }
-    }
-
-    /// Receive times of what can be taken.
-    fn take_all(pending: &Pending) -> Vec<u64> {
-        std::iter::from_fn(|| pending.next(|_| |_: &HeldSet| true)).map(|set| set.received_ns).collect()
-    }
-
-    fn wake(pending: &Pending, exporter: u32, template: u16) {
-        pending.wake(&set(exporter, template, 0, 800).scope, template);
-    }
-
-    #[test]
-    fn what_waits_comes_back_oldest_first_and_only_once() {
-        let pending = Pending::new(LIMITS);
-        for (template, received) in [(256, 1), (257, 2), (256, 3), (300, 4)] {
-            pending.hold(set(1, template, received, 800));
-        }
-        assert!(!pending.has_ready());
-        wake(&pending, 1, 257);
-        wake(&pending, 1, 256);
-        wake(&pending, 1, 999);
-        assert!(pending.has_ready());
-        assert_eq!(take_all(&pending), [1, 2, 3]);
-        assert!(!pending.has_ready() && !pending.is_empty());
-        assert_eq!(pending.of_exporter(ZoneId(0), Ipv4Addr::from(1).into()), (1, 800));
-        wake(&pending, 1, 300);
-        assert_eq!(take_all(&pending), [4]);
-        assert!(pending.is_empty());
-        assert_eq!(pending.counts(), PendingCounts { held: 4, ..PendingCounts::default() });
-    }
-
-    #[test]
-    fn what_cannot_be_used_waits_on() {
-        let pending = Pending::new(LIMITS);
-        for received in 1..5 {
-            pending.hold(set(1, 256, received, 800));
-        }
-        wake(&pending, 1, 256);
-        let even = |_: &ScopeKey| |set: &HeldSet| set.received_ns.is_multiple_of(2);
-        let first = pending.next(even).expect("two are ready");
-        assert_eq!(first.received_ns, 2);
-        pending.hold(first);
-        assert_eq!(pending.next(even).map(|set| set.received_ns), Some(4));
-        assert!(pending.next(even).is_none() && !pending.has_ready());
-        wake(&pending, 1, 256);
-        assert_eq!(take_all(&pending), [1, 2, 3], "one that came back is in its old place");
-        assert_eq!(pending.counts().held, 4);
-    }
-
-    #[test]
-    fn an_exporter_s_oldest_makes_room_for_its_newest() {
-        let pending = Pending::new(LIMITS);
-        pending.hold(set(2, 256, 1, 1000));
-        for received in 2..8 {
-            pending.hold(set(1, 256, received, 1000));
-        }
-        assert_eq!(pending.counts(), PendingCounts { held: 7, evicted: 2, bytes: 5000, expired: 0 });
-        wake(&pending, 1, 256);
-        assert_eq!(take_all(&pending), [4, 5, 6, 7]);
-    }
-
-    #[test]
-    fn the_largest_exporter_makes_room_for_others() {
-        let pending = Pending::new(LIMITS);
-        for received in 0..4 {
-            pending.hold(set(1, 256, received, 1000));
-        }
-        for exporter in 2..9 {
-            pending.hold(set(exporter, 256, 10, 1000));
-        }
-        assert_eq!(pending.counts(), PendingCounts { held: 11, evicted: 1, bytes: 10_000, expired: 0 });
-        wake(&pending, 1, 256);
-        assert_eq!(take_all(&pending), [1, 2, 3]);
-        assert!(!pending.takes(4_000 - OVERHEAD + 1) && pending.takes(4_000 - OVERHEAD));
-    }
-
-    #[test]
-    fn what_is_too_old_expires_with_the_clock_or_with_what_comes() {
-        let pending = Pending::new(LIMITS);
-        for received in [100, 150, 250] {
-            pending.hold(set(1, 256, received, 800));
-        }
-        assert_eq!(pending.counts().expired, 2);
-        pending.expire(349);
-        assert_eq!(pending.counts().expired, 2);
-        pending.expire(350);
-        assert_eq!((pending.counts().expired, pending.is_empty()), (3, true));
-        let for_ever = Pending::new(PendingLimits { age_ns: None, ..LIMITS });
-        for_ever.hold(set(1, 256, 0, 800));
-        for_ever.expire(u64::MAX);
-        assert_eq!(for_ever.counts().expired, 0);
-    }
-
-    #[test]
-    fn bounds_that_shrink_cost_the_oldest_of_the_largest_and_bounds_that_grow_nothing() {
-        let pending = Pending::new(LIMITS);
-        for received in 0..4 {
-            pending.hold(set(1, 256, received, 1000));
-        }
-        pending.hold(set(2, 256, 4, 1000));
-        pending.set_limits(PendingLimits { per_exporter_bytes: 2_500, ..LIMITS });
-        assert_eq!(pending.counts(), PendingCounts { held: 5, evicted: 2, bytes: 3000, expired: 0 });
-        pending.set_limits(PendingLimits { bytes: 2_000, ..LIMITS });
-        assert_eq!(pending.counts(), PendingCounts { held: 5, evicted: 3, bytes: 2000, expired: 0 });
-        pending.set_limits(PendingLimits { age_ns: Some(1_000), ..LIMITS });
-        pending.expire(500);
-        wake(&pending, 1, 256);
-        wake(&pending, 2, 256);
-        assert_eq!(take_all(&pending), [3, 4]);
-        pending.set_limits(PendingLimits { bytes: 0, ..LIMITS });
-        assert!(!pending.takes(1));
-    }
-
-    #[test]
-    fn what_is_ready_may_still_have_to_make_room() {
-        let pending = Pending::new(LIMITS);
-        pending.hold(set(1, 256, 1, 2000));
-        pending.hold(set(1, 256, 2, 2000));
-        wake(&pending, 1, 256);
-        assert!(pending.next(|_| |set: &HeldSet| set.received_ns > 9).is_none());
-        wake(&pending, 1, 256);
-        pending.hold(set(1, 257, 3, 2000));
-        assert_eq!(take_all(&pending), [2]);
-    }
-}
+mod tests;

@@ -11,14 +11,14 @@ use crate::definitions::{Lookup, Mark};
 use crate::error::Reason;
 use crate::exporter_store::{ExporterStore, Learned, ScopeKey};
 use crate::layouts::Layout;
+use crate::lists_in_set::ListsInSet;
 use crate::options::{OptionsState, Said, Standing};
 use crate::options_record::Meaning;
 use crate::order::Stamp;
 use crate::overrides::{Overrides, Sampling, Treatment};
-use crate::pending::HeldSet;
 use crate::plan::Plan;
 use crate::restart::{Restarts, is_suspect, same_boot};
-use crate::scope::{Scope, ScopeState};
+use crate::scope::Scope;
 use crate::structured::InnerTemplates;
 use crate::template::{FieldSpecifier, Template, TemplateKind};
 
@@ -287,6 +287,15 @@ impl Session {
         }
     }
 
+    /// The plan of a template that the exporter has replaced since.
+    #[cold]
+    pub(crate) fn plan_of(&self, template: &Arc<Template>) -> Arc<Plan> {
+        match &self.treatment.rules {
+            None => Arc::new(Plan::compile(template.clone())),
+            Some(rules) => rules.plan(template),
+        }
+    }
+
     /// Notes that a set has decoded by the plan at `at`.
     #[inline]
     pub(crate) fn prove(&mut self, store: &ExporterStore, at: usize) {
@@ -304,18 +313,13 @@ impl Session {
         }
     }
 
-    /// Lets a set of this session wait for its template, and others know of it.
+    /// Notes that records in a list have decoded by a template.
     #[cold]
-    pub(crate) fn hold(&self, store: &ExporterStore, set: HeldSet) {
-        let (key, template, epoch, received_ns) = (self.key.scope, set.template, set.epoch, set.received_ns);
-        store.pending().hold(set);
-        store.changes().want(&key, template, received_ns);
-        // Somebody may have learnt it since this session last looked, before the set was there to be woken.
-        let state = store.scope(&key).map(|scope| scope.latest());
-        let found =
-            |state: Arc<ScopeState>| matches!(state.lookup(template, self.key.port, epoch), Lookup::Found(_));
-        if state.is_some_and(found) {
-            store.pending().wake(&key, template);
+    pub(crate) fn prove_in_list(&self, store: &ExporterStore, lists: &ListsInSet) {
+        if let (Some(id), Some(scope)) = (lists.unproven, &self.scope)
+            && let Some(definition) = lists.templates.definition(id)
+        {
+            store.proven(&self.key.scope, scope, id, &Arc::downgrade(&definition.layout));
         }
     }
 

@@ -8,7 +8,7 @@
 //! is damaged costs itself; one whose length cannot be right costs what is behind it too, because nothing says where the
 //! next one begins. Of a data set that is longer than what is left of the message the whole records are decoded (some
 //! exporters count padding that they do not send), and the set counts as rejected. A data set whose template is not known waits
-//! for it, and the rest of its message is decoded.
+//! for it, and the rest of its message is decoded; so does one with a list of records whose template is not known.
 
 use std::sync::Arc;
 
@@ -19,18 +19,19 @@ use crate::datagram::{Context, NamesInRecords};
 use crate::error::{Malformed, Path, Reason};
 use crate::exporter_store::{ExporterStore, Learned};
 use crate::held_message::HeldMessage;
+use crate::lists_in_set::ListsInSet;
 use crate::options::{OptionsState, Said};
 use crate::options_record::Meaning;
 use crate::order::Stamp;
 use crate::overrides::Sampling;
-use crate::pending::HeldSet;
-use crate::plan::{Located, Scene};
+use crate::pending::{HeldSet, Lacks};
+use crate::plan::{Located, Plan, Scene};
 use crate::protocol::Protocol;
 use crate::session::{News, Resolved, Session};
 use crate::shared_fields::SharedFields;
 use crate::sink::Sink;
 use crate::structured::InnerTemplates;
-use crate::template::{FieldSpecifier, TemplateKind};
+use crate::template::{FIRST_TEMPLATE, FieldSpecifier, TemplateKind};
 use crate::template_record::TemplateRecord;
 use crate::{ipfix, netflow_v9};
 
@@ -38,8 +39,6 @@ use crate::{ipfix, netflow_v9};
 const SET_HEADER: usize = 4;
 /// Octets of the shortest record of a template set: a withdrawal.
 const TEMPLATE_HEADER: usize = 4;
-/// Lowest id of templates and data sets.
-const FIRST_TEMPLATE: u16 = 256;
 
 /// Memory that one decoder uses for message after message.
 #[derive(Debug)]
@@ -73,6 +72,35 @@ struct DataSet<'a> {
     body: Cursor<'a>,
     /// What is wrong where the set is longer than what is left of the message.
     cut: Option<Malformed>,
+}
+
+/// By what the records of a set are decoded.
+#[derive(Clone, Copy)]
+struct By<'a> {
+    plan: PlanOf<'a>,
+    /// What its lists need, where its records have any.
+    lists: Option<&'a ListsInSet>,
+    /// Where it has waited, what options data had said then.
+    then: Option<&'a OptionsState>,
+}
+
+/// The plan of a set.
+#[derive(Clone, Copy)]
+enum PlanOf<'a> {
+    /// The session has it at this place.
+    Session(usize),
+    /// That of a template which the exporter has replaced since the set came.
+    Replaced(&'a Plan),
+}
+
+impl<'a> PlanOf<'a> {
+    #[inline]
+    fn get<'s: 'a>(self, session: &'s Session) -> &'a Plan {
+        match self {
+            Self::Session(at) => session.plan(at),
+            Self::Replaced(plan) => plan,
+        }
+    }
 }
 
 impl Message<'_> {
@@ -193,9 +221,50 @@ impl Message<'_> {
         path: Path,
     ) {
         match session.resolve(set.id, &mut workspace.looked_up) {
-            Resolved::At(at) => self.records(context, workspace, session, (set, at), None, path),
+            Resolved::At(at) => {
+                let plan = PlanOf::Session(at);
+                let lists = self.lists(context, workspace, session, plan, set);
+                if let Some(missing) = lists.as_ref().and_then(|lists| lists.missing)
+                    && let Some(lacks) = self.may_wait_for_list(session, set, missing, at)
+                {
+                    return self.hold(context, session, set, lacks, path);
+                }
+                let by = By { plan, lists: lists.as_ref(), then: None };
+                self.records(context, workspace, session, set, by, path);
+            }
             Resolved::Waits(reason) => self.wait(context, session, set, reason, path),
         }
+    }
+
+    /// The lists of a set, where its records have any.
+    #[inline]
+    fn lists<S: Sink>(
+        &self,
+        context: &Context<'_, S>,
+        workspace: &mut Workspace,
+        session: &Session,
+        plan: PlanOf<'_>,
+        set: &DataSet<'_>,
+    ) -> Option<ListsInSet> {
+        let (plan, payload) = (plan.get(session), context.datagram.payload);
+        let look =
+            || ListsInSet::of(plan, session.inner_templates(), payload, set.body, &mut workspace.located);
+        plan.has_lists().then(look)
+    }
+
+    /// What a set lacks, whose plan is at `at`, where it can wait for that.
+    #[cold]
+    fn may_wait_for_list(
+        &self,
+        session: &Session,
+        set: &DataSet<'_>,
+        missing: u16,
+        at: usize,
+    ) -> Option<Lacks> {
+        let template = session.plan(at).shared_template();
+        let octets = self.header_len() + SET_HEADER + set.body.remaining() + size_of_val(template.fields());
+        let may = self.store.pending().may_wait_for_list(session.scope_key(), missing, octets);
+        may.then(|| Lacks::TemplateOfList(missing, template.clone()))
     }
 
     /// Lets a set wait for its template. Nothing is wrong with its datagram; where sets cannot wait it is rejected.
@@ -211,15 +280,28 @@ impl Message<'_> {
         if reason == Reason::TemplateConflict {
             context.statistics.templates.conflicts += 1;
         }
-        let datagram = context.datagram;
-        let start = set.body.offset() - SET_HEADER;
-        let end = set.body.offset() + set.body.remaining();
-        let header_len = self.header_len();
-        if !self.store.pending().takes(header_len + end - start) {
-            self.store.changes().want(session.scope_key(), set.id, datagram.received_ns);
+        if !self.store.pending().takes(self.header_len() + SET_HEADER + set.body.remaining()) {
+            self.store.changes().want(session.scope_key(), set.id, context.datagram.received_ns);
             let path = Path { template: Some(set.id), ..path };
             return context.set_rejected(Malformed::at(reason, set.body.offset()), path);
         }
+        self.hold(context, session, set, Lacks::Template, path);
+    }
+
+    /// Holds a set until what it lacks comes.
+    #[cold]
+    fn hold<S: Sink>(
+        &self,
+        context: &mut Context<'_, S>,
+        session: &Session,
+        set: &DataSet<'_>,
+        lacks: Lacks,
+        path: Path,
+    ) {
+        let datagram = context.datagram;
+        let header_len = self.header_len();
+        let start = set.body.offset() - SET_HEADER;
+        let end = set.body.offset() + set.body.remaining();
         let payload = [&datagram.payload[..header_len], &datagram.payload[start..end]].concat();
         let options = session.options();
         let message = (self.protocol == Protocol::Ipfix).then(|| {
@@ -227,7 +309,8 @@ impl Message<'_> {
             message.waits();
             message.clone()
         });
-        let held = HeldSet {
+        self.store.hold(HeldSet {
+            lacks,
             received_ns: datagram.received_ns,
             epoch: self.stamp.epoch,
             number: context.sink.datagram_number(),
@@ -237,8 +320,7 @@ impl Message<'_> {
             boot_ms: options.boot_ms(),
             message,
             ..HeldSet::new(*session.scope_key(), set.id, datagram.source, payload.into())
-        };
-        session.hold(self.store, held);
+        });
         context.statistics.sets.held += 1;
     }
 
@@ -250,8 +332,8 @@ impl Message<'_> {
         }
     }
 
-    /// Decodes a set that has waited; `cursor` is behind the header of the message that holds only it. False where it has to
-    /// wait on.
+    /// Decodes a set that has waited; `cursor` is behind the header of the message that holds only it. Gives what it
+    /// still lacks.
     pub(crate) fn decode_held<S: Sink>(
         &self,
         context: &mut Context<'_, S>,
@@ -259,12 +341,12 @@ impl Message<'_> {
         session: &mut Session,
         mut cursor: Cursor<'_>,
         held: &HeldSet,
-    ) -> bool {
+    ) -> Option<Lacks> {
         // As its exporter was then: what has restarted since does not make it wait for longer.
         let epoch = session.enter_epoch(held.epoch);
-        let decoded = self.decode_held_in_epoch(context, workspace, session, &mut cursor, held);
+        let lacks = self.decode_held_in_epoch(context, workspace, session, &mut cursor, held);
         session.enter_epoch(epoch);
-        decoded
+        lacks
     }
 
     fn decode_held_in_epoch<S: Sink>(
@@ -274,37 +356,58 @@ impl Message<'_> {
         session: &mut Session,
         cursor: &mut Cursor<'_>,
         held: &HeldSet,
-    ) -> bool {
-        let Resolved::At(at) = session.resolve(held.template, &mut workspace.looked_up) else { return false };
+    ) -> Option<Lacks> {
+        let current = session.resolve(held.template, &mut workspace.looked_up);
+        let replaced;
+        let plan = match (&held.lacks, current) {
+            (Lacks::Template, Resolved::Waits(_)) => return Some(Lacks::Template),
+            (Lacks::Template, Resolved::At(at)) => PlanOf::Session(at),
+            (Lacks::TemplateOfList(_, own) | Lacks::Nothing(own), Resolved::At(at))
+                if session.plan(at).template() == &**own =>
+            {
+                PlanOf::Session(at)
+            }
+            (Lacks::TemplateOfList(_, own) | Lacks::Nothing(own), _) => {
+                replaced = session.plan_of(own);
+                PlanOf::Replaced(&replaced)
+            }
+        };
         workspace.shared.begin(context.datagram, context.options, self.protocol, &self.header);
         let (start, path) = (cursor.offset(), Path { set: Some(held.set), ..Path::default() });
         let length = cursor.u16().and_then(|_| cursor.u16());
         let present = cursor.remaining();
         let (Ok(length), Ok(body)) = (length, cursor.sub(present)) else {
             context.set_rejected(Malformed::at(Reason::SetLength, start), path);
-            return true;
+            return None;
         };
         let cut = present + SET_HEADER < usize::from(length);
         let cut = cut.then_some(Malformed::at(Reason::SetLength, start + 2));
         let set = DataSet { id: held.template, body, cut };
+        let lists = self.lists(context, workspace, session, plan, &set);
+        if let Some(missing) = lists.as_ref().and_then(|lists| lists.missing)
+            && !matches!(held.lacks, Lacks::Nothing(_))
+        {
+            return Some(Lacks::TemplateOfList(missing, plan.get(session).shared_template().clone()));
+        }
         let then = session.options().as_it_was(held.rate, held.boot_ms);
-        self.records(context, workspace, session, (&set, at), Some(&then), path);
-        true
+        let by = By { plan, lists: lists.as_ref(), then: Some(&then) };
+        self.records(context, workspace, session, &set, by, path);
+        None
     }
 
-    /// Decodes the records of a set by the plan at `at`; where it has waited, with what options data had said then.
+    /// Decodes the records of a set.
     #[inline]
     fn records<S: Sink>(
         &self,
         context: &mut Context<'_, S>,
         workspace: &mut Workspace,
         session: &mut Session,
-        (set, at): (&DataSet<'_>, usize),
-        then: Option<&OptionsState>,
+        set: &DataSet<'_>,
+        By { plan: plan_of, lists, then }: By<'_>,
         mut path: Path,
     ) {
         path.template = Some(set.id);
-        let (plan, sampling) = (session.plan(at), session.sampling());
+        let (plan, sampling) = (plan_of.get(session), session.sampling());
         let mut options = then.unwrap_or(session.options());
         let filled_in;
         if let Sampling::Default(rate) = sampling
@@ -317,17 +420,14 @@ impl Message<'_> {
         workspace.shared.for_set(plan, if by_interface { 0 } else { sampling.of(options.domain_rate()) });
         let clock = self.clock.with_boot(options.boot_ms());
         let shared = workspace.shared.as_bytes();
-        let of_domain;
-        let mut templates = InnerTemplates::none();
-        if plan.has_lists() {
-            of_domain = session.inner_templates();
-            templates = &of_domain;
-        }
+        let templates = lists.map_or(InnerTemplates::none(), |lists| &lists.templates);
+        let check_lists = lists.is_some_and(|lists| lists.damaged);
         let has_names = options.has_names() && context.options.names == NamesInRecords::Shown;
         let payload = context.datagram.payload;
         let scene = Scene { payload, clock: &clock, options, shared, has_names, by_interface, templates };
         let pass = Pass::first(plan);
-        let records = Records { plan, scene, set: Some(set.id), header: self.header, path, pass };
+        let records =
+            Records { plan, scene, set: Some(set.id), header: self.header, path, pass, check_lists };
         let mut news = News::default();
         let learn = |meaning: &Meaning<'_>| session.note(&mut news, meaning, &self.stamp);
         let decoded = records.decode(context, &mut workspace.located, set.body, learn);
@@ -339,7 +439,12 @@ impl Message<'_> {
             (_, Some(error)) => context.set_rejected(error, path),
             (Ok(()), None) => {
                 context.statistics.sets.decoded += 1;
-                session.prove(self.store, at);
+                if let PlanOf::Session(at) = plan_of {
+                    session.prove(self.store, at);
+                }
+                if let Some(lists) = lists {
+                    session.prove_in_list(self.store, lists);
+                }
             }
             (Err((error, inner)), None) => context.set_rejected(error.within(inner), path),
         }

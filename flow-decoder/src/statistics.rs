@@ -76,7 +76,7 @@ pub struct SetCounts {
     pub decoded: u64,
     /// Had to wait for their template, whatever became of them.
     pub held: u64,
-    /// Taken up again because their template came.
+    /// Taken up again because their template came, or to be decoded without a list (RFC 6313).
     pub released: u64,
     /// Waiting for their template. Like the two below 0 in what one decoder counts: a set may be held by one and released
     /// by another, so only the sum of all, settled with the store's counts, says it.

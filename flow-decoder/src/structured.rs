@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use crate::definitions::Lookup;
+use crate::definitions::{Definition, Lookup};
 use crate::elements::{self, DataType};
 use crate::error::Reason;
 use crate::scope::ScopeState;
@@ -47,8 +47,12 @@ impl InnerTemplates {
 
     /// The template that records of this id have now.
     pub fn get(&self, id: u16) -> Option<&Template> {
+        Some(self.definition(id)?.layout.template())
+    }
+
+    pub(crate) fn definition(&self, id: u16) -> Option<&Definition> {
         match self.state.as_ref()?.lookup(id, self.port, self.epoch) {
-            Lookup::Found(definition) => Some(definition.layout.template()),
+            Lookup::Found(definition) => Some(definition),
             Lookup::Conflict | Lookup::Suspect | Lookup::Unknown => None,
         }
     }
@@ -247,15 +251,43 @@ pub fn elements_of<'a>(
     })
 }
 
+/// Who is shown what a list holds.
+pub(crate) trait Visitor {
+    fn element(&mut self, field: &FieldSpecifier, value: &[u8]);
+
+    /// Records of this template come next; where it is not known they are passed over.
+    fn group(&mut self, _template: u16, _known: Option<&Definition>) {}
+}
+
+/// Who wants to see elements only.
+impl<F: FnMut(&FieldSpecifier, &[u8])> Visitor for F {
+    fn element(&mut self, field: &FieldSpecifier, value: &[u8]) {
+        self(field, value);
+    }
+}
+
+/// Shows `visitor` a field, and where it holds a list all that is in it.
+///
+/// # Errors
+/// The first thing that is wrong with the list.
+pub(crate) fn visit_field(
+    templates: &InnerTemplates,
+    field: &FieldSpecifier,
+    value: &[u8],
+    visitor: &mut impl Visitor,
+) -> Result<(), Reason> {
+    visit_element(templates, field, value, 0, visitor)
+}
+
 /// What is wrong with the list in a field.
 ///
 /// # Errors
 /// The first thing that is wrong with it.
 pub(crate) fn check(templates: &InnerTemplates, field: &FieldSpecifier, value: &[u8]) -> Result<(), Reason> {
-    visit_element(templates, field, value, 0, &mut |_, _| {})
+    visit_field(templates, field, value, &mut |_: &FieldSpecifier, _: &[u8]| {})
 }
 
-/// Shows `each` all elements in a list, those of lists in it too, in the order of the wire.
+/// Shows `visitor` all elements in a list, those of lists in it too, in the order of the wire.
 ///
 /// # Errors
 /// The first thing that is wrong with it.
@@ -264,7 +296,7 @@ pub(crate) fn visit(
     data_type: DataType,
     value: &[u8],
     depth: usize,
-    each: &mut impl FnMut(&FieldSpecifier, &[u8]),
+    visitor: &mut impl Visitor,
 ) -> Result<(), Reason> {
     if value.is_empty() {
         return Ok(());
@@ -274,14 +306,15 @@ pub(crate) fn visit(
     match list {
         List::Values { field, values: all, .. } => {
             for value in values(&field, all) {
-                let seen = value.and_then(|value| visit_element(templates, &field, value, depth + 1, each));
+                let seen =
+                    value.and_then(|value| visit_element(templates, &field, value, depth + 1, visitor));
                 wrong = wrong.and(seen);
             }
         }
-        List::Records { group, .. } => wrong = visit_group(templates, group, depth, each),
+        List::Records { group, .. } => wrong = visit_group(templates, group, depth, visitor),
         List::Groups { groups: all, .. } => {
             for group in groups(all) {
-                wrong = wrong.and(group.and_then(|group| visit_group(templates, group, depth, each)));
+                wrong = wrong.and(group.and_then(|group| visit_group(templates, group, depth, visitor)));
             }
         }
     }
@@ -292,16 +325,22 @@ fn visit_group(
     templates: &InnerTemplates,
     group: Group<'_>,
     depth: usize,
-    each: &mut impl FnMut(&FieldSpecifier, &[u8]),
+    visitor: &mut impl Visitor,
 ) -> Result<(), Reason> {
-    let template = templates.get(group.template).ok_or(Reason::ListTemplate)?;
+    if group.records.is_empty() {
+        // Exporters fill in any template where there is nothing.
+        return Ok(());
+    }
+    let known = templates.definition(group.template);
+    visitor.group(group.template, known);
+    let template = known.ok_or(Reason::ListTemplate)?.layout.template();
     let mut wrong = Ok(());
     for record in records(template, group.records) {
         match record {
             Err(reason) => wrong = wrong.and(Err(reason)),
             Ok(record) => {
                 for (field, value) in elements_of(template.fields(), record) {
-                    wrong = wrong.and(visit_element(templates, field, value, depth + 1, each));
+                    wrong = wrong.and(visit_element(templates, field, value, depth + 1, visitor));
                 }
             }
         }
@@ -314,12 +353,12 @@ fn visit_element(
     field: &FieldSpecifier,
     value: &[u8],
     depth: usize,
-    each: &mut impl FnMut(&FieldSpecifier, &[u8]),
+    visitor: &mut impl Visitor,
 ) -> Result<(), Reason> {
-    each(field, value);
+    visitor.element(field, value);
     match elements::ipfix(field.pen, field.id) {
         Some(element) if !field.scope && is_list(element.data_type) => {
-            visit(templates, element.data_type, value, depth, each)
+            visit(templates, element.data_type, value, depth, visitor)
         }
         _ => Ok(()),
     }

@@ -9,6 +9,9 @@ use crate::error::Reason;
 /// Length that stands for "variable" in a template (RFC 7011 7).
 pub const VARIABLE: u16 = 0xffff;
 
+/// Lowest id of a template, and of a data set.
+pub(crate) const FIRST_TEMPLATE: u16 = 256;
+
 /// Fields of a template, at most. Exporters announce some dozens.
 pub const MAX_FIELDS: usize = 1024;
 

@@ -78,9 +78,9 @@ metrics! {
     SETS_SEEN = Counter "catchment_sets_seen_total" [] "Data sets (NetFlow v9, IPFIX) found in datagrams.";
     SETS_DECODED = Counter "catchment_sets_decoded_total" [] "Data sets decoded.";
     SETS_REJECTED = Counter "catchment_sets_rejected_total" ["reason"] "Data sets given up, by reason.";
-    SETS_PENDING = Gauge "catchment_sets_pending" [] "Data sets that wait for their template.";
+    SETS_PENDING = Gauge "catchment_sets_pending" [] "Data sets that wait for their template, or for that of a list in them.";
     PENDING_BYTES = Gauge "catchment_pending_bytes" [] "Memory that these take; bounded by `pending.bytes`.";
-    SETS_HELD = Counter "catchment_sets_held_total" [] "Data sets that had to wait for their template.";
+    SETS_HELD = Counter "catchment_sets_held_total" [] "Data sets that had to wait for their template, or for that of a list in them.";
     SETS_RELEASED = Counter "catchment_sets_released_total" [] "Of these, those taken up again because their template came.";
     SETS_EXPIRED = Counter "catchment_sets_expired_total" [] "Of these, those given up because they waited for longer than `pending.age`.";
     SETS_EVICTED = Counter "catchment_sets_evicted_total" [] "Of these, those given up for lack of room.";

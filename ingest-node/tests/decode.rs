@@ -172,3 +172,27 @@ fn a_cut_file_gives_what_came_before_and_the_next_file_too() {
     assert!(ran.errors.contains("cut.pcap: at byte "), "{}", ran.errors);
     assert!(ran.lines().len() > all, "{} of twice {all}", ran.lines().len());
 }
+
+/// A capture of one IPFIX message in a raw IPv4 packet: a template of a list of records, and a record whose list has one by a
+/// template that never comes.
+fn one_list() -> Vec<u8> {
+    const MESSAGE: [u8; 41] = [
+        0, 10, 0, 41, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 7, // header
+        0, 2, 0, 12, 1, 0, 0, 1, 1, 36, 255, 255, // template 256: subTemplateList
+        1, 0, 0, 13, 8, 3, 1, 44, 0, 0, 0, 0, 9, // a list of records by template 300
+    ];
+    const UDP: [u8; 8] = [0xc3, 0x50, 8, 7, 0, 49, 0, 0];
+    const IP: [u8; 20] = [0x45, 0, 0, 69, 0, 1, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 254];
+    let header = [0xa1b2_c3d4, 2 << 16 | 4, 0, 0, 65_535, 101, 1_700_000_000, 5, 69, 69u32];
+    [&header.map(u32::to_be_bytes).concat()[..], &IP, &UDP, &MESSAGE].concat()
+}
+
+#[test]
+fn what_lacks_only_a_list_is_printed_at_the_end() {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("list.pcap");
+    fs::write(&path, one_list()).expect("write");
+    let ran = decode(&[path.to_str().expect("UTF-8")]);
+    assert_eq!((ran.outcome, ran.lines().len()), (Outcome::Complete, 1), "{}", ran.errors);
+    assert!(ran.errors.contains("data sets: seen 1 = decoded 1 + pending 0"), "{}", ran.errors);
+}

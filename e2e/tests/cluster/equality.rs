@@ -31,10 +31,6 @@ const SETTLE: Duration = Duration::from_secs(30);
 /// milliseconds, none comes too late then; on a machine that is busy a few may.
 const LATE_OPTIONS_PERCENT: u64 = 1;
 
-/// Their records hold lists of records by other templates. Nothing waits for those yet: a node that has not heard of them leaves
-/// out the fields that such lists fill.
-const WITH_LISTS: [&str; 1] = ["ipfix-yaf-1"];
-
 /// How often each record came.
 type Records = BTreeMap<Vec<u8>, u64>;
 
@@ -48,7 +44,6 @@ fn captures() -> Result<Vec<PathBuf>> {
     };
     let mut captures = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     captures.retain(|path| path.extension().is_some_and(|extension| extension == "pcap"));
-    captures.retain(|path| !WITH_LISTS.iter().any(|name| path.file_stem().is_some_and(|stem| stem == *name)));
     captures.sort();
     ensure!(captures.len() < 256, "{} captures are more than there are networks", captures.len());
     Ok(captures)

@@ -102,6 +102,10 @@ impl Plan {
         &self.template
     }
 
+    pub(crate) fn shared_template(&self) -> &Arc<Template> {
+        &self.template
+    }
+
     /// Octets of memory that it takes, with its template.
     pub(crate) fn octets(&self) -> usize {
         // What the allocator adds to each part.

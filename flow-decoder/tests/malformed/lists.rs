@@ -86,9 +86,19 @@ fn a_record_cut_in_a_list_keeps_those_before() {
 
 #[test]
 fn records_of_a_template_that_nobody_announced() {
-    assert_damaged(1, &[3, 3, 231, 0, 9, 0], Reason::ListTemplate, 0);
+    // No template has such an id, so nothing waits for it.
+    assert_damaged(1, &[3, 0, 255, 0, 9, 0], Reason::ListTemplate, 0);
     // The group behind it is read.
-    assert_damaged(2, &[3, 3, 231, 0, 6, 1, 2, 1, 44, 0, 7, 0, 9, 0], Reason::ListTemplate, 9);
+    assert_damaged(2, &[3, 0, 0, 0, 6, 1, 2, 1, 44, 0, 7, 0, 9, 0], Reason::ListTemplate, 9);
+    // Where the template may come the record waits: see the tests of lists that wait.
+    let mut rig = Rig::new();
+    rig.take(Message::ipfix().templates(&[(256, &[field(8, 4), varlen(292)])]).build());
+    let record = [&ADDRESS[..], &[6, 3, 3, 231, 0, 9, 0]].concat();
+    assert_eq!(rig.take(Message::ipfix().set(256, record).build()), Verdict::Decoded);
+    assert_eq!((damage(&rig), rig.kept.flows().len()), (vec![], 0));
+    rig.store.finish_pending();
+    rig.decoder.decode_released(usize::MAX, &mut rig.kept);
+    assert_eq!((damage(&rig), rig.kept.flows().len()), (vec![(Reason::ListTemplate, 1)], 1));
 }
 
 #[test]

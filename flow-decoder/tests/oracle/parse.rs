@@ -4,6 +4,7 @@
 //! those elements mean is `record`'s business. Data without a template waits; after each datagram what can be read by then
 //! is read, in the order in which it came. What was announced before a restart (see `restart`) is as if it were not known.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -83,6 +84,10 @@ struct Waiting {
     header: Header,
     epoch: i64,
     id: u16,
+    /// What it was when the set came, or first when there was one.
+    layout: Option<Layout>,
+    /// The template that it waits for: its own, or one of a list in it.
+    lacks: Option<u16>,
     body: Vec<u8>,
     /// The domain's rate and the boot time as they were known when it came.
     rate: u64,
@@ -267,23 +272,34 @@ impl Domain {
     }
 
     fn data(&mut self, header: Header, epoch: i64, id: u16, body: &[u8], out: &mut Decoded) -> Option<()> {
-        match self.layout(id, header.source.port(), epoch) {
-            Some(layout) => {
+        let port = header.source.port();
+        let layout = self.layout(id, port, epoch);
+        let lacks = layout.as_ref().map_or(Some(id), |layout| self.lacks(port, epoch, layout, body));
+        match (lacks, layout) {
+            (None, Some(layout)) => {
                 let announced = self.announced.clone();
                 let news = self.records(header, epoch, (id, &layout), body, &announced, out);
                 self.announced.take(news, None);
             }
-            None => {
+            (lacks, layout) => {
                 let Announced { rate, boot_ms, .. } = self.announced;
-                self.waiting.push(Waiting { header, epoch, id, body: body.to_vec(), rate, boot_ms });
+                let body = body.to_vec();
+                self.waiting.push(Waiting { header, epoch, id, layout, lacks, body, rate, boot_ms });
             }
         }
         Some(())
     }
 
     fn read_what_waited(&mut self, out: &mut Decoded) {
-        for set in std::mem::take(&mut self.waiting) {
-            let Some(layout) = self.layout(set.id, set.header.source.port(), set.epoch) else {
+        for mut set in std::mem::take(&mut self.waiting) {
+            let port = set.header.source.port();
+            // What it lacks is looked at again when it has come.
+            if set.lacks.is_none_or(|id| self.layout(id, port, set.epoch).is_some()) {
+                set.layout = set.layout.or_else(|| self.layout(set.id, port, set.epoch));
+                let lacks = |layout| self.lacks(port, set.epoch, layout, &set.body);
+                set.lacks = set.layout.as_ref().map_or(Some(set.id), lacks);
+            }
+            let Some(layout) = set.layout.as_ref().filter(|_| set.lacks.is_none()) else {
                 self.waiting.push(set);
                 continue;
             };
@@ -291,10 +307,27 @@ impl Domain {
             // What was known when it came holds for it.
             then.rate = if set.rate != 0 { set.rate } else { then.rate };
             then.boot_ms = if set.boot_ms != 0 { set.boot_ms } else { then.boot_ms };
-            let news = self.records(set.header, set.epoch, (set.id, &layout), &set.body, &then, out);
+            let news = self.records(set.header, set.epoch, (set.id, layout), &set.body, &then, out);
             // What it says itself holds where nothing was said since.
             self.announced.take(news, Some(believed(&set.header)));
         }
+    }
+
+    /// The first template by which a list in a set has records, and which may still come.
+    fn lacks(&self, port: u16, epoch: i64, layout: &Layout, mut body: &[u8]) -> Option<u16> {
+        let lacks = Cell::new(None);
+        let layouts = |id| {
+            let layout = self.layout(id, port, epoch);
+            lacks.set(lacks.get().or((id >= 256 && layout.is_none()).then_some(id)));
+            layout
+        };
+        while let Some((elements, rest)) =
+            Some(body).filter(|body| !body.is_empty()).and_then(|body| record_of(layout, body))
+        {
+            body = rest;
+            elements.iter().for_each(|e| drop(structured::members(&layouts, e, 1)));
+        }
+        lacks.get()
     }
 
     /// Reads the records of a set; gives what its options records say that is new.

@@ -41,7 +41,9 @@ fn read<'a>(
         }
         DataType::SubTemplateList => {
             let id = be16(rest, 0)?;
-            group(layouts, &layouts(id)?, &rest[2..], depth, out);
+            if rest.len() > 2 {
+                group(layouts, &layouts(id)?, &rest[2..], depth, out);
+            }
         }
         _ => {
             while let (Some(id), Some(length)) = (be16(rest, 0), be16(rest, 2)) {
@@ -49,7 +51,7 @@ fn read<'a>(
                 if length < 4 || length > rest.len() {
                     break;
                 }
-                if let Some(layout) = layouts(id) {
+                if let Some(layout) = (length > 4).then(|| layouts(id)).flatten() {
                     group(layouts, &layout, &rest[4..length], depth, out);
                 }
                 rest = &rest[length..];

@@ -154,6 +154,9 @@ impl<'a, P: Printer, O: Write, E: Write> Run<'a, P, O, E> {
                 outcome = Outcome::Unreadable;
             }
         }
+        self.decoder.store().finish_pending();
+        self.decoder.decode_released(usize::MAX, &mut self.printer);
+        self.write_printed()?;
         self.output.flush()?;
         self.printer.findings().write(self.errors)?;
         let mut statistics = *self.decoder.statistics();

@@ -117,6 +117,7 @@ impl Worker {
             while catch_unwind(AssertUnwindSafe(|| self.run())).is_err() {
                 self.recover();
             }
+            self.decoder.store().finish_pending();
             while catch_unwind(AssertUnwindSafe(|| self.decoder.decode_released(usize::MAX, &mut self.sink)))
                 .is_err()
             {
@@ -351,6 +352,34 @@ mod tests {
         let mut datagram = vec![0, 5, 0, 1];
         datagram.resize(24 + 48, 0);
         datagram
+    }
+
+    /// IPFIX: a template of a list of records, and a record whose list has one by a template that never comes.
+    const LIST: &[u8] = &[
+        0, 10, 0, 41, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 7, // header
+        0, 2, 0, 12, 1, 0, 0, 1, 1, 36, 255, 255, // template 256: subTemplateList
+        1, 0, 0, 13, 8, 3, 1, 44, 0, 0, 0, 0, 9, // a list of records by template 300
+    ];
+
+    #[test]
+    fn what_lacks_only_a_list_is_decoded_before_the_end() {
+        let config = config();
+        let output = Output::open(&config, Origin { node: "test".into(), incarnation: 1 }).unwrap();
+        let times = Metrics::new().batch_times("flow");
+        let source =
+            FlowSource::open(&config, &Known::nothing(&config), &output, &Arc::default(), &times).unwrap();
+        source.start().unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        sender.connect(source.listeners()[0].address).unwrap();
+        sender.send(LIST).unwrap();
+        wait_until(|| source.statistics().decoded.sets.pending == 1);
+        source.drain(Instant::now() + DEADLINE);
+        let decoded = source.statistics().decoded;
+        assert_eq!(
+            (decoded.sets.decoded, decoded.sets.pending, decoded.records[Stream::Flow as usize]),
+            (1, 0, 1)
+        );
+        assert_eq!(decoded.malformed[Reason::ListTemplate], 1);
     }
 
     /// A source that is paused while datagrams wait in its buffer; the number is that of all that were sent.

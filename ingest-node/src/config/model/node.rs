@@ -57,7 +57,8 @@ section! {
 }
 
 section! {
-    /// Data sets that came before their template wait here.
+    /// Data sets that came before their template, or before that of records in a list (RFC 6313), wait here. What lacks only a list
+    /// is not lost: for want of time or room it is decoded without the list.
     Pending {
         /// Memory for all exporters; 0: nothing waits, data that comes before its template is rejected.
         bytes: ByteSize = "16MiB",
