@@ -99,6 +99,7 @@ pub struct ExporterStore {
     /// Scopes that have only announced something, and some that were; see `room`.
     pub(crate) announced: Arc<AtomicUsize>,
     pub(crate) scopes_evicted: AtomicU64,
+    pub(crate) names_evicted: AtomicU64,
     pub(crate) generation: AtomicU64,
 }
 
@@ -133,6 +134,7 @@ impl ExporterStore {
             templates: AtomicUsize::new(0),
             octets: AtomicUsize::new(0),
             scopes_evicted: AtomicU64::new(0),
+            names_evicted: AtomicU64::new(0),
             generation: AtomicU64::new(0),
         }
     }
@@ -155,6 +157,11 @@ impl ExporterStore {
     /// Scopes that had to make room for others since the store was made.
     pub fn scopes_evicted(&self) -> u64 {
         self.scopes_evicted.load(Ordering::Relaxed)
+    }
+
+    /// Names of options data that made room for others because they were not heard for longest.
+    pub fn names_evicted(&self) -> u64 {
+        self.names_evicted.load(Ordering::Relaxed)
     }
 
     /// A number that grows whenever a definition or options state changes, whoever said it. What was written to disk at one
@@ -395,6 +402,7 @@ impl ExporterStore {
             }
             let next = ScopeState { templates: current.templates.clone(), options: Arc::new(options) };
             self.publish(scope, &current, next);
+            self.names_evicted.fetch_add(change.evicted as u64, Ordering::Relaxed);
         }
         drop(learning);
         if change.values {

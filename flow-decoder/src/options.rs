@@ -170,6 +170,8 @@ pub(crate) struct Change {
     pub(crate) names: bool,
     /// How much of it found no room.
     pub(crate) left_out: usize,
+    /// How many names made room for others.
+    pub(crate) evicted: usize,
 }
 
 impl Change {
@@ -185,6 +187,7 @@ impl Change {
     fn add_names(&mut self, kept: Kept) {
         self.names |= kept.changed;
         self.left_out += kept.left_out;
+        self.evicted += kept.evicted;
     }
 }
 
@@ -256,8 +259,8 @@ impl OptionsState {
         then
     }
 
-    /// How what an options record says stands to the state.
-    pub(crate) fn standing_of(&self, meaning: &Meaning<'_>) -> Standing {
+    /// Notes that an options record was heard at `time` (ms since 1970), and gives how what it says stands to the state.
+    pub(crate) fn hear(&self, meaning: &Meaning<'_>, time: u64) -> Standing {
         let by_id = |rates: &RateTable, id| match rates.get(id) {
             Some(known) if known == meaning.rate => Standing::Known,
             _ if rates.has_room(id) => Standing::News,
@@ -271,7 +274,7 @@ impl OptionsState {
             Sampled::Domain => Standing::News,
         };
         let boot_is_known = meaning.boot_ms == 0 || meaning.boot_ms == self.boot_ms.value;
-        match (rate, self.names.without_room(&meaning.named)) {
+        match (rate, self.names.hear(&meaning.named, time)) {
             (Standing::News, _) | (_, None) => Standing::News,
             _ if !boot_is_known => Standing::News,
             (Standing::Known, Some(0)) => Standing::Known,
@@ -409,9 +412,9 @@ mod tests {
                 let meaning = of(id + 1, sampled);
                 let has_room = id < most as u64;
                 let standing = if has_room { Standing::News } else { Standing::WithoutRoom(1) };
-                assert_eq!(state.standing_of(&meaning), standing);
+                assert_eq!(state.hear(&meaning, 1), standing);
                 state.apply(&meaning, 1);
-                assert_eq!(state.standing_of(&meaning) == Standing::Known, has_room);
+                assert_eq!(state.hear(&meaning, 1) == Standing::Known, has_room);
             }
         }
         assert_eq!(

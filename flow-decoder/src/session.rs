@@ -360,7 +360,8 @@ impl Session {
     /// Adds to `news` what an options record says, from the first on that says something new. They are learnt together, so
     /// that a set of records which contradict each other costs no more than one.
     pub(crate) fn note(&self, news: &mut News, meaning: &Meaning<'_>, stamp: &Stamp) {
-        let standing = if news.state.is_some() { Standing::News } else { self.options.standing_of(meaning) };
+        let hear = || self.options.hear(meaning, stamp.time);
+        let standing = if news.state.is_some() { Standing::News } else { hear() };
         match standing {
             Standing::Known => {}
             Standing::News => news.state.get_or_insert_default().apply(meaning, stamp.time),

@@ -7,6 +7,7 @@
 //! - A scope gets one new snapshot an import, whatever the number of definitions; decoders go on meanwhile.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::definitions::{Definition, Definitions, Mark, Templates};
 use crate::error::Reason;
@@ -211,6 +212,7 @@ impl ExporterStore {
                 imported.options_left_out += options.len();
             } else if change.any() {
                 imported.options_changed = true;
+                self.names_evicted.fetch_add(change.evicted as u64, Ordering::Relaxed);
                 next.options = Arc::new(merged);
                 publish = true;
             }

@@ -5,8 +5,10 @@ mod wire;
 
 use std::sync::Arc;
 
-use flow_decoder::{Decoder, DecoderOptions, NameKind, NamesInRecords, ScopeKey, Share, StoreLimits, ZoneId};
-use rig::{RECEIVED_NS, Rig, exporter};
+use flow_decoder::{
+    Datagram, Decoder, DecoderOptions, NameKind, NamesInRecords, ScopeKey, Share, StoreLimits, ZoneId,
+};
+use rig::{RECEIVED_NS, Rig, datagram, exporter};
 use wire::{DOMAIN, EXPORT_TIME, Field, Message, field};
 
 const DATA: &[Field] = &[field(10, 4), field(14, 2), field(234, 4), field(235, 4), field(95, 4), field(1, 1)];
@@ -120,6 +122,36 @@ fn names_without_end_stay_in_their_bounds() {
     let kept = rig.store.export(&key(10), Share::Proven).expect("a scope").options.names.len() as u64;
     assert_eq!(rig.decoder.statistics().options_left_out, 10_000 - kept, "what is left out is counted");
     assert!(kept > 3000);
+}
+
+/// A router whose interfaces come and go would else have new names for none, once it has had so many.
+#[test]
+fn names_that_are_no_longer_heard_make_room() {
+    let mut rig = Rig::new();
+    let told = |rig: &Rig| (rig.store.take_name_changes(9).len(), rig.store.names_evicted());
+    let say = |rig: &mut Rig, minutes: u64, ids: std::ops::Range<u32>| {
+        for id in ids.step_by(64) {
+            let names = (id..id + 64).flat_map(|id| [&id.to_be_bytes()[..], &padded("ge", 8)].concat());
+            let message = Message::ipfix().options_template(300, &[field(10, 4)], &[field(82, 8)]);
+            let message = message.export_time(EXPORT_TIME + 60 * minutes as u32);
+            let payload = message.set(300, names.collect::<Vec<u8>>()).build();
+            let received_ns = RECEIVED_NS + minutes * 60_000_000_000;
+            rig.decoder.decode(&Datagram { received_ns, ..datagram(&payload, exporter(0)) }, &mut rig.kept);
+        }
+    };
+    say(&mut rig, 0, 0..4096);
+    assert_eq!(told(&rig), (1, 0));
+    say(&mut rig, 30, 0..1024);
+    let generation = rig.store.generation();
+    say(&mut rig, 59, 4096..4160);
+    assert_eq!((told(&rig), rig.store.generation()), ((0, 0), generation), "all were heard within the hour");
+    assert_eq!(rig.statistics().options_left_out, 64);
+    say(&mut rig, 61, 4096..4160);
+    assert_eq!(told(&rig), (1, 64));
+    let names = rig.store.export(&key(10), Share::Proven).expect("a scope").options.names;
+    let heard_again = names.iter().filter(|name| name.id < 1024).count();
+    assert_eq!((names.len(), heard_again), (4096, 1024));
+    assert!(names.iter().any(|name| name.id == 4159) && rig.statistics().options_left_out == 64);
 }
 
 /// Cisco says both of an interface in one record, and a domain may have a name.

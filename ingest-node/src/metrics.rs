@@ -92,6 +92,7 @@ metrics! {
     TEMPLATES_WITHDRAWN = Counter "catchment_templates_withdrawn_total" [] "Withdrawals over UDP, which are ignored (RFC 7011 8.4).";
     TEMPLATE_CONFLICTS = Counter "catchment_template_conflicts_total" [] "Data sets of a port that announced no template, where other ports disagree on it.";
     OPTIONS_LEFT_OUT = Counter "catchment_options_left_out_total" [] "Names and sampling rates of options data for which their domain had no room, each time that they came.";
+    NAMES_EVICTED = Counter "catchment_names_evicted_total" [] "Names of options data that were not heard for an hour and made room for others of their domain.";
     SEQUENCE_RECEIVED = Counter "catchment_sequence_numbers_received_total" [] "Sequence numbers received, each once, over all exporters (datagrams, flows, data records or samples, as the protocol counts). Of a node that works alone, like all `catchment_sequence_...`: a cluster's accounts are the coordinator's.";
     SEQUENCE_LOST = Counter "catchment_sequence_numbers_lost_total" ["cause"] "Sequence numbers that never came: lost `upstream`, `here`, or `unknown`.";
     SEQUENCE_TAKEN_BACK = Counter "catchment_sequence_numbers_taken_back_total" ["cause"] "Of these, those that came after all.";
@@ -317,6 +318,7 @@ impl Metrics {
             self.counter(TEMPLATES_WITHDRAWN, [], decoded.templates.withdrawn);
             self.counter(TEMPLATE_CONFLICTS, [], decoded.templates.conflicts);
             self.counter(OPTIONS_LEFT_OUT, [], decoded.options_left_out);
+            self.counter(NAMES_EVICTED, [], statistics.names_evicted);
             self.counter(SEQUENCE_UNTRACKED, [], decoded.sequences_untracked);
             self.counter(PANICS, [name], statistics.panics);
         }

@@ -125,6 +125,8 @@ pub struct SourceStatistics {
     pub template_scopes: usize,
     /// Scopes that had to make room.
     pub template_scopes_evicted: u64,
+    /// Names of options data that had to make room.
+    pub names_evicted: u64,
     /// Panics of its threads.
     pub panics: u64,
 }

@@ -283,6 +283,7 @@ impl Source for FlowSource {
             templates: self.known.store.templates(),
             template_scopes: self.known.store.scopes(),
             template_scopes_evicted: self.known.store.scopes_evicted(),
+            names_evicted: self.known.store.names_evicted(),
         }
     }
 
