@@ -141,17 +141,26 @@ fn own_fields(r: &FlowRecord, o: &mut Object<'_>) {
     o.array("extra", &r.extra, |out, element| element.write_json(out));
 }
 
-/// `engine:selector` (RFC 6759 4.1): one octet, then a number of any length; a selector beyond 64 bits as hexadecimal.
+/// Classification engine whose selectors begin with an enterprise number: those of another registry (RFC 6759 4.1).
+const PANA_L7_PEN: u8 = 20;
+
+/// `engine:selector` (RFC 6759 4.1): one octet, then a number of any length; a selector beyond 64 bits as hexadecimal. With
+/// [`PANA_L7_PEN`] `engine:enterprise:selector`.
 struct ApplicationId<'a>(&'a [u8]);
 
 impl fmt::Display for ApplicationId<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((engine, selector)) = self.0.split_first() else { return Ok(()) };
+        let Some((engine, mut selector)) = self.0.split_first() else { return Ok(()) };
+        write!(f, "{engine}:")?;
+        if let (PANA_L7_PEN, Some((enterprise, rest))) = (*engine, selector.split_first_chunk::<4>()) {
+            write!(f, "{}:", u32::from_be_bytes(*enterprise))?;
+            selector = rest;
+        }
         if selector.len() > 8 {
-            return write!(f, "{engine}:{}", Hex(selector));
+            return write!(f, "{}", Hex(selector));
         }
         let selector = selector.iter().fold(0u64, |number, &byte| number << 8 | u64::from(byte));
-        write!(f, "{engine}:{selector}")
+        write!(f, "{selector}")
     }
 }
 
@@ -199,6 +208,15 @@ mod tests {
         let show = |octets: &[u8]| ApplicationId(octets).to_string();
         assert_eq!(show(&[1]), "1:0");
         assert_eq!(show(&[13, 0, 0, 1, 0]), "13:256");
-        assert_eq!(show(&[20, 1, 2, 3, 4, 5, 6, 7, 8, 9]), "20:010203040506070809");
+        assert_eq!(show(&[13, 1, 2, 3, 4, 5, 6, 7, 8, 9]), "13:010203040506070809");
+    }
+
+    /// As FortiGate sends them.
+    #[test]
+    fn an_application_id_of_another_registry_names_its_enterprise() {
+        let show = |octets: &[u8]| ApplicationId(octets).to_string();
+        assert_eq!(show(&[20, 0, 0, 0x30, 0x44, 0, 0, 0x40, 1]), "20:12356:16385");
+        assert_eq!(show(&[20, 0, 0, 0x30, 0x44]), "20:12356:0");
+        assert_eq!(show(&[20, 0, 1]), "20:1");
     }
 }
