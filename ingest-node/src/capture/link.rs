@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! Ethernet          destination 6 | source 6 | type 2 | payload          IEEE 802.3; tags 802.1Q, 802.1ad: TCI 2 | type 2
+//! MPLS              label 20, class 3, bottom 1, TTL 8; up to the bottom of the stack           RFC 3032; payload by its version
+//! PPPoE             0x11 | code | session 2 | length 2 | PPP protocol 2 | payload                                     RFC 2516
 //! Linux cooked v1   packet type 2 | ARPHRD 2 | length 2 | address 8 | protocol 2 | payload
 //! Linux cooked v2   protocol 2 | 0 2 | interface 4 | ARPHRD 2 | packet type 1 | length 1 | address 8 | payload
 //! raw IP            payload
@@ -12,6 +14,12 @@
 const IP: [u16; 2] = [0x0800, 0x86dd];
 /// Ethernet types of VLAN tags: 802.1Q, 802.1ad, and two that older switches use for the outer tag.
 const VLAN: [u16; 4] = [0x8100, 0x88a8, 0x9100, 0x9200];
+/// Ethernet types of MPLS.
+const MPLS: [u16; 2] = [0x8847, 0x8848];
+/// Ethernet type of PPPoE's session stage, and the octets in front of the PPP protocol.
+const PPPOE: (u16, usize) = (0x8864, 6);
+/// PPP protocols of IPv4 and IPv6.
+const PPP_IP: [[u8; 2]; 2] = [[0, 0x21], [0, 0x57]];
 /// A length instead of a type (IEEE 802.3), then LLC and SNAP with a zero organisation: a type follows.
 const SNAP: [u8; 6] = [0xaa, 0xaa, 0x03, 0, 0, 0];
 
@@ -68,12 +76,28 @@ fn typed(mut ethertype: u16, mut body: &[u8]) -> Option<&[u8]> {
         match ethertype {
             known if IP.contains(&known) => return Some(body),
             tag if VLAN.contains(&tag) => body = split(body, 2)?.1,
+            label if MPLS.contains(&label) => return under_labels(body),
+            session if session == PPPOE.0 => {
+                let (protocol, packet) = split(body, PPPOE.1)?.1.split_first_chunk()?;
+                return PPP_IP.contains(protocol).then_some(packet);
+            }
             ..0x600 if body.starts_with(&SNAP) => body = &body[SNAP.len()..],
             _ => return None,
         }
         let (head, rest) = split(body, 2)?;
         ethertype = u16::from_be_bytes([head[0], head[1]]);
         body = rest;
+    }
+}
+
+/// The IP packet under a stack of labels, which does not say what it carries.
+fn under_labels(mut stack: &[u8]) -> Option<&[u8]> {
+    loop {
+        let (label, rest) = split(stack, 4)?;
+        stack = rest;
+        if label[2] & 1 == 1 {
+            return matches!(stack.first()? >> 4, 4 | 6).then_some(stack);
+        }
     }
 }
 
@@ -105,6 +129,8 @@ mod tests {
             (1, frame(&[&macs[..], &[0x81, 0, 0, 5, 8, 0]].concat())),
             (1, frame(&[&macs[..], &[0x88, 0xa8, 0, 5, 0x81, 0, 0, 6, 8, 0]].concat())),
             (1, frame(&[&macs[..], &[0, 60, 0xaa, 0xaa, 3, 0, 0, 0, 8, 0]].concat())),
+            (1, frame(&[&macs[..], &[0x88, 0x47, 0, 1, 0, 64, 0, 2, 1, 64]].concat())),
+            (1, frame(&[&macs[..], &[0x81, 0, 0, 5, 0x88, 0x64, 0x11, 0, 0, 1, 0, 6, 0, 0x21]].concat())),
             (1 | 0x2400_0000, frame(&[&macs[..], &[8, 0]].concat())),
             (113, frame(&[&[0u8; 14][..], &[8, 0]].concat())),
             (113, frame(&[&[0u8; 14][..], &[0x81, 0, 0, 5, 8, 0]].concat())),

@@ -1,7 +1,7 @@
 //! UDP datagrams out of capture files, for `decode`.
 //!
 //! ```text
-//! file -> frames (pcap, pcapng) -> link (Ethernet, cooked, raw, loopback) -> ip (v4, v6) -> fragments -> UDP
+//! file -> frames (pcap, pcapng) -> link (Ethernet, MPLS, PPPoE, cooked, raw, loopback) -> ip (v4, v6) -> fragments -> UDP
 //! ```
 //!
 //! Reads from front to back in bounded memory. What is no UDP is passed over and counted; a file that cannot be read to
