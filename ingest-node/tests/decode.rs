@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use catchment_proto::flow::v1::FlowRecord;
 use catchment_proto::json::ToJson;
 use clap::Parser;
-use flow_decoder::{DecoderOptions, StoreLimits};
+use flow_decoder::DecoderOptions;
 use ingest_node::cli::{Cli, Command};
 use ingest_node::config::{Config, Sources};
-use ingest_node::decode_command::{Outcome, decoder_options, run};
+use ingest_node::decode_command::{Outcome, decoder_options, run, store_limits};
 use prost::Message;
 use serde_json::Value;
 
@@ -39,8 +39,8 @@ fn decode_by(options: DecoderOptions, arguments: &[&str]) -> Ran {
     let cli = Cli::try_parse_from(["ingest-node", "decode"].iter().chain(arguments)).expect("arguments");
     let Some(Command::Decode(args)) = cli.command else { panic!("decode") };
     let (mut output, mut errors) = (Vec::new(), Vec::new());
-    let outcome =
-        run(&args, options, StoreLimits::default(), &mut output, &mut errors).expect("writes to memory");
+    let limits = store_limits(&Config::default());
+    let outcome = run(&args, options, limits, &mut output, &mut errors).expect("writes to memory");
     Ran { outcome, output, errors: String::from_utf8(errors).expect("UTF-8") }
 }
 
@@ -173,26 +173,51 @@ fn a_cut_file_gives_what_came_before_and_the_next_file_too() {
     assert!(ran.lines().len() > all, "{} of twice {all}", ran.lines().len());
 }
 
-/// A capture of one IPFIX message in a raw IPv4 packet: a template of a list of records, and a record whose list has one by a
-/// template that never comes.
-fn one_list() -> Vec<u8> {
-    const MESSAGE: [u8; 41] = [
-        0, 10, 0, 41, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 7, // header
-        0, 2, 0, 12, 1, 0, 0, 1, 1, 36, 255, 255, // template 256: subTemplateList
-        1, 0, 0, 13, 8, 3, 1, 44, 0, 0, 0, 0, 9, // a list of records by template 300
-    ];
-    const UDP: [u8; 8] = [0xc3, 0x50, 8, 7, 0, 49, 0, 0];
-    const IP: [u8; 20] = [0x45, 0, 0, 69, 0, 1, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 254];
-    let header = [0xa1b2_c3d4, 2 << 16 | 4, 0, 0, 65_535, 101, 1_700_000_000, 5, 69, 69u32];
-    [&header.map(u32::to_be_bytes).concat()[..], &IP, &UDP, &MESSAGE].concat()
+/// A template of a list of records, and a record whose list has one by a template that never comes.
+const ONE_LIST: [u8; 25] = [
+    0, 2, 0, 12, 1, 0, 0, 1, 1, 36, 255, 255, // template 256: subTemplateList
+    1, 0, 0, 13, 8, 3, 1, 44, 0, 0, 0, 0, 9, // a list of records by template 300
+];
+
+/// A capture of IPFIX messages of these sets, each in a raw IPv4 packet.
+fn ipfix<'a>(sets: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
+    let mut file = [0xa1b2_c3d4, 2 << 16 | 4, 0, 0, 65_535, 101u32].map(u32::to_be_bytes).concat();
+    for sets in sets {
+        let octets = |headers: usize| (headers + sets.len()) as u16;
+        let lengths = [16, 24, 44].map(|headers| octets(headers).to_be_bytes());
+        let [message, udp, packet] = lengths;
+        let len = u32::from(octets(44));
+        file.extend([1_700_000_000, 5, len, len].map(u32::to_be_bytes).concat());
+        file.extend(
+            [&[0x45, 0][..], &packet, &[0, 1, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 254]].concat(),
+        );
+        file.extend([&[0xc3, 0x50, 8, 7][..], &udp, &[0, 0]].concat());
+        file.extend([&[0, 10][..], &message, &[0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 7], sets].concat());
+    }
+    file
+}
+
+fn decode_file(bytes: &[u8]) -> Ran {
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("made.pcap");
+    fs::write(&path, bytes).expect("write");
+    decode(&[path.to_str().expect("UTF-8")])
 }
 
 #[test]
 fn what_lacks_only_a_list_is_printed_at_the_end() {
-    let folder = tempfile::tempdir().expect("folder");
-    let path = folder.path().join("list.pcap");
-    fs::write(&path, one_list()).expect("write");
-    let ran = decode(&[path.to_str().expect("UTF-8")]);
+    let ran = decode_file(&ipfix([&ONE_LIST[..]]));
     assert_eq!((ran.outcome, ran.lines().len()), (Outcome::Complete, 1), "{}", ran.errors);
     assert!(ran.errors.contains("data sets: seen 1 = decoded 1 + pending 0"), "{}", ran.errors);
+}
+
+/// More than a node lets one exporter have.
+#[test]
+fn all_of_a_file_waits_for_its_template() {
+    const COUNT: usize = 3000;
+    let data = [1, 0, 0, 8, 0, 0, 0, 9];
+    let template = [0, 2, 0, 12, 1, 0, 0, 1, 0, 1, 0, 4];
+    let sets = std::iter::repeat_n(&data[..], COUNT).chain([&template[..]]);
+    let ran = decode_file(&ipfix(sets));
+    assert_eq!((ran.outcome, ran.lines().len()), (Outcome::Complete, COUNT), "{}", ran.errors);
 }

@@ -61,10 +61,7 @@ pub enum Outcome {
 
 /// Runs the command on the process's standard streams, naming exporters and treating them as the configuration says.
 pub fn command(args: &Args, config: &Config) -> ExitCode {
-    let options = decoder_options(config);
-    // Capture times are not the node's: what waits is bounded by its size alone.
-    let pending = PendingLimits { age_ns: None, ..pending_limits(&config.pending) };
-    let limits = StoreLimits { pending, ..StoreLimits::default() };
+    let (options, limits) = (decoder_options(config), store_limits(config));
     let mut errors = io::stderr().lock();
     match run(args, options, limits, &mut io::stdout().lock(), &mut errors) {
         Ok(Outcome::Complete) => ExitCode::SUCCESS,
@@ -78,6 +75,14 @@ pub fn command(args: &Args, config: &Config) -> ExitCode {
             ExitCode::from(EX_IOERR)
         }
     }
+}
+
+/// The bounds of what is remembered. Capture times are not the node's, and an exporter that fills a file harms nobody: what
+/// waits is bounded by the size of all of it alone.
+pub fn store_limits(config: &Config) -> StoreLimits {
+    let pending = pending_limits(&config.pending);
+    let pending = PendingLimits { age_ns: None, per_exporter_bytes: pending.bytes, ..pending };
+    StoreLimits { pending, ..StoreLimits::default() }
 }
 
 /// What the configuration says of exporters. A file has no listeners: all exporters are of the default zone.
