@@ -120,10 +120,11 @@ impl Restarts {
 
     fn observe_v9(&mut self, last: &Last, now: Last) {
         let moved = now.boot_ms() - last.boot_ms();
-        // Where the header's clock fell back, because it is set only after a boot, the node's own clock says it. What was up
-        // for longer than nothing was heard did not boot in between: it is an old datagram.
+        // Where the header's clock fell back, because it is set only after a boot, the node's own clock says it. Where sysUpTime
+        // went back with it the datagram is an old one, unless the exporter was silent for as long as it is up now.
         let silent = now.believed_ms - last.believed_ms;
-        let fell_back = now.header_ms < last.header_ms && i64::from(now.uptime) <= silent + SAME_BOOT_MS;
+        let may_have_booted = moved < -SAME_BOOT_MS || i64::from(now.uptime) <= silent + SAME_BOOT_MS;
+        let fell_back = now.header_ms < last.header_ms && may_have_booted;
         let moved_by_node = now.believed_boot_ms() - last.believed_boot_ms();
         let forward = moved > SAME_BOOT_MS || fell_back && moved_by_node > SAME_BOOT_MS;
         let (younger, back) = (now.uptime < last.uptime, now.sequence < last.sequence);
@@ -325,6 +326,17 @@ mod tests {
         let boot = play(80, NOW_S, 75);
         assert_eq!(play(0, NOW_S + 1, 31), boot);
         assert_eq!(play(80, NOW_S + 2, 75), boot);
+    }
+
+    /// Its clock begins with the same time at each boot.
+    #[test]
+    fn v9_restarts_though_its_clock_stands_where_it_stood_at_the_boot_before() {
+        let mut heard = Heard::default();
+        let mut play = |up_s: u32, received_s| {
+            heard.header(Origin::Uptime(up_s * 1000), 1_000_000 + up_s, received_s, up_s)
+        };
+        assert_eq!(play(DAY_S, NOW_S), NOW_S - DAY_S);
+        assert_eq!(play(100, NOW_S + 130), NOW_S + 30);
     }
 
     #[test]

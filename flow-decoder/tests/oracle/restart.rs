@@ -110,8 +110,9 @@ fn booted(last: &Header, now: &Header) -> Option<i64> {
     let by_belief = |header: &Header| believed(header) - uptime(header);
     let moved = by_header(now) - by_header(last);
     let up_for_longer = uptime(now) - (believed(now) - believed(last)) > SAME * 1000;
+    let is_old = up_for_longer && moved >= -SAME * 1000;
     let clock_fell_back =
-        now.seconds < last.seconds && !up_for_longer && by_belief(now) - by_belief(last) > SAME * 1000;
+        now.seconds < last.seconds && !is_old && by_belief(now) - by_belief(last) > SAME * 1000;
     let (younger, back) = (uptime(now) < uptime(last), now.sequence < last.sequence);
     let wrapped = younger && !back && (moved - (1 << 32)).abs() <= SAME * 1000;
     let restarted = (moved > SAME * 1000 || clock_fell_back) && (younger || back) && !wrapped;
