@@ -102,17 +102,12 @@ impl<'a> Records<'a> {
         let mut count = 0;
         let (pass, is_second) = (self.pass, self.pass.is_some_and(|pass| pass.is_second));
         while end - at >= template.min_record_len() {
-            let next = if template.is_variable() {
-                if !located.locate(template, self.scene.payload, at, end) {
-                    if count > 0 && is_padding(&self.scene.payload[at..end]) {
-                        break;
-                    }
-                    let path = Path { record: Some(count + 1), ..Path::default() };
-                    return Err((Malformed::at(Reason::RecordTruncated, at), path));
+            let Some(next) = located.end_of(template, self.scene.payload, at, end) else {
+                if count > 0 && is_padding(&self.scene.payload[at..end]) {
+                    break;
                 }
-                located.end()
-            } else {
-                at + template.min_record_len()
+                let path = Path { record: Some(count + 1), ..Path::default() };
+                return Err((Malformed::at(Reason::RecordTruncated, at), path));
             };
             count += 1;
             if self.check_lists {

@@ -48,11 +48,7 @@ impl ListsInSet {
         let end = body.offset() + body.remaining();
         let mut at = body.offset();
         while end - at >= template.min_record_len() {
-            let next = match template.is_variable() {
-                true if !located.locate(template, payload, at, end) => break,
-                true => located.end(),
-                false => at + template.min_record_len(),
-            };
+            let Some(next) = located.end_of(template, payload, at, end) else { break };
             let elements = structured::elements_of(template.fields(), &payload[at..next]);
             for (field, value) in elements.filter(|(field, _)| structured::holds_list(field)) {
                 let visited = structured::visit_field(&templates, field, value, &mut lists);

@@ -15,7 +15,7 @@ use crate::exporter_store::{ExporterStore, ScopeKey};
 use crate::options::{OptionsState, SharedOptions};
 use crate::order::{Order, seconds};
 use crate::scope::{Note, Scope, ScopeState, Standing};
-use crate::template::{Template, TemplateKind, VARIABLE};
+use crate::template::{FIRST_TEMPLATE, Template, TemplateKind, VARIABLE};
 
 /// How far in the future an order may lie: nodes' clocks differ, and headers are believed within five minutes.
 const AHEAD_MS: u64 = 10 * 60 * 1000;
@@ -104,7 +104,7 @@ impl SharedDefinition {
         if !matches!(key.version, 9 | 10) {
             return Err(Refused::Version);
         }
-        if self.id < 256 {
+        if self.id < FIRST_TEMPLATE {
             return Err(Refused::Invalid(Reason::TemplateId));
         }
         let limit = now_ms.saturating_add(AHEAD_MS);

@@ -1,8 +1,8 @@
 //! Elements in structured data (RFC 6313) that fill fields of the record around them.
 //!
 //! Of all that a record's lists hold, in the order of the wire, the first element with a value fills a field that nothing
-//! else of the record fills; TCP flags of one list are united. What makes sense only with others (labels of a stack, sampling, stand-ins) is left out.
-//! Segments, BGP communities and AS paths are lists in the record too.
+//! else of the record fills; TCP flags of one list are united. What makes sense only with others (labels of a stack, sampling,
+//! stand-ins) is left out. Segments, BGP communities and AS paths are lists in the record too.
 
 use std::sync::LazyLock;
 

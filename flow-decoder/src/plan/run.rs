@@ -49,7 +49,7 @@ pub(crate) struct Located {
 
 impl Located {
     /// Locates the fields of the record that begins at `start`; false where it goes beyond `end`.
-    pub(crate) fn locate(&mut self, template: &Template, payload: &[u8], start: usize, end: usize) -> bool {
+    fn locate(&mut self, template: &Template, payload: &[u8], start: usize, end: usize) -> bool {
         self.fields.clear();
         let mut at = start;
         for field in template.fields() {
@@ -66,9 +66,21 @@ impl Located {
         true
     }
 
-    /// First octet behind the record.
-    pub(crate) fn end(&self) -> usize {
-        self.end
+    /// The first octet behind the record that begins at `start`, whose fields are located where their places differ from record
+    /// to record; `None` where it goes beyond `end`.
+    #[inline]
+    pub(crate) fn end_of(
+        &mut self,
+        template: &Template,
+        payload: &[u8],
+        start: usize,
+        end: usize,
+    ) -> Option<usize> {
+        if template.is_variable() {
+            self.locate(template, payload, start, end).then_some(self.end)
+        } else {
+            Some(start + template.min_record_len())
+        }
     }
 }
 
