@@ -1,5 +1,7 @@
 //! `decode` over the captures of `testdata/`, held against what tshark counts in them (`MANIFEST.tsv`).
 
+mod pcap;
+
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -181,20 +183,13 @@ const ONE_LIST: [u8; 25] = [
 
 /// A capture of IPFIX messages of these sets, each in a raw IPv4 packet.
 fn ipfix<'a>(sets: impl IntoIterator<Item = &'a [u8]>) -> Vec<u8> {
-    let mut file = [0xa1b2_c3d4, 2 << 16 | 4, 0, 0, 65_535, 101u32].map(u32::to_be_bytes).concat();
-    for sets in sets {
-        let octets = |headers: usize| (headers + sets.len()) as u16;
-        let lengths = [16, 24, 44].map(|headers| octets(headers).to_be_bytes());
-        let [message, udp, packet] = lengths;
-        let len = u32::from(octets(44));
-        file.extend([1_700_000_000, 5, len, len].map(u32::to_be_bytes).concat());
-        file.extend(
-            [&[0x45, 0][..], &packet, &[0, 1, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 192, 0, 2, 254]].concat(),
-        );
-        file.extend([&[0xc3, 0x50, 8, 7][..], &udp, &[0, 0]].concat());
-        file.extend([&[0, 10][..], &message, &[0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 7], sets].concat());
-    }
-    file
+    let packet = |sets: &[u8]| {
+        let length = ((16 + sets.len()) as u16).to_be_bytes();
+        let message = [&[0, 10][..], &length, &[0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 7], sets].concat();
+        pcap::ipv4(1, 0, false, &pcap::udp(&message))
+    };
+    let packets: Vec<_> = sets.into_iter().map(packet).collect();
+    pcap::micros(pcap::RAW, &packets)
 }
 
 fn decode_file(bytes: &[u8]) -> Ran {

@@ -339,6 +339,19 @@ mod tests {
         loaded.config
     }
 
+    /// A source that reads, its output, and who sends to it.
+    fn started() -> (FlowSource, Output, UdpSocket) {
+        let config = config();
+        let output = Output::open(&config, Origin { node: "test".into(), incarnation: 1 }).unwrap();
+        let times = Metrics::new().batch_times("flow");
+        let known = Known::nothing(&config);
+        let source = FlowSource::open(&config, &known, &output, &Arc::default(), &times).unwrap();
+        source.start().unwrap();
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        sender.connect(source.listeners()[0].address).unwrap();
+        (source, output, sender)
+    }
+
     fn wait_until(mut done: impl FnMut() -> bool) {
         let began = Instant::now();
         while !done() {
@@ -363,14 +376,7 @@ mod tests {
 
     #[test]
     fn what_lacks_only_a_list_is_decoded_before_the_end() {
-        let config = config();
-        let output = Output::open(&config, Origin { node: "test".into(), incarnation: 1 }).unwrap();
-        let times = Metrics::new().batch_times("flow");
-        let source =
-            FlowSource::open(&config, &Known::nothing(&config), &output, &Arc::default(), &times).unwrap();
-        source.start().unwrap();
-        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
-        sender.connect(source.listeners()[0].address).unwrap();
+        let (source, _output, sender) = started();
         sender.send(LIST).unwrap();
         wait_until(|| source.statistics().decoded.sets.pending == 1);
         source.drain(Instant::now() + DEADLINE);
@@ -384,19 +390,7 @@ mod tests {
 
     /// A source that is paused while datagrams wait in its buffer; the number is that of all that were sent.
     fn paused_with_datagrams() -> (FlowSource, u64) {
-        let config = config();
-        let output = Output::open(&config, Origin { node: "test".into(), incarnation: 1 }).unwrap();
-        let source = FlowSource::open(
-            &config,
-            &Known::nothing(&config),
-            &output,
-            &Arc::default(),
-            &Metrics::new().batch_times("flow"),
-        )
-        .unwrap();
-        source.start().unwrap();
-        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
-        sender.connect(source.listeners()[0].address).unwrap();
+        let (source, _output, sender) = started();
         sender.send(&v5()).unwrap();
         wait_until(|| source.statistics().received() == 1);
         source.pause();
@@ -414,19 +408,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_counted_and_the_sockets_go_on() {
-        let config = config();
-        let output = Output::open(&config, Origin { node: "test".into(), incarnation: 1 }).unwrap();
-        let source = FlowSource::open(
-            &config,
-            &Known::nothing(&config),
-            &output,
-            &Arc::default(),
-            &Metrics::new().batch_times("flow"),
-        )
-        .unwrap();
-        source.start().unwrap();
-        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
-        sender.connect(source.listeners()[0].address).unwrap();
+        let (source, output, sender) = started();
 
         sender.send(&v5()).unwrap();
         wait_until(|| source.statistics().decoded.datagrams.decoded == 1);
